@@ -76,6 +76,11 @@ impl Batch<'_> {
 
 /// The log as text, its times counted from `base`.
 pub(super) fn write(log: &AttemptLog, base: Timestamp) -> String {
+    to_json(log, base).to_string()
+}
+
+/// The same as JSON, to be written as a part of something else.
+pub(super) fn to_json(log: &AttemptLog, base: Timestamp) -> Value {
     let mut rows = vec![json!(log.left_out())];
     let mut before: Option<&Arc<str>> = None;
     for record in log.records() {
@@ -89,7 +94,7 @@ pub(super) fn write(log: &AttemptLog, base: Timestamp) -> String {
         before = record.fault.as_ref().map(|fault| &fault.reason);
         rows.push(Value::from(row));
     }
-    Value::from(rows).to_string()
+    Value::from(rows)
 }
 
 /// Reads what [`write`] wrote; `None` where it is something else.

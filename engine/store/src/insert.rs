@@ -1,7 +1,6 @@
 //! One entry into the tables, within the writer's transaction.
 
 use super::StoreFault;
-use super::attempts;
 use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
 use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
 use super::held::HeldState;
@@ -13,14 +12,13 @@ use super::parked::KnownTargets;
 use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
 use super::search_fields::SearchFields;
+use super::stage_text;
 use super::submission::Submission;
 use super::text_index;
 use super::writer::Effects;
-use kernel::event::{Body, DataAt, Envelope, Event, Outcome, StageResult};
+use kernel::event::{Body, DataAt, Envelope, Event};
 use kernel::time::Timestamp;
-use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// A transaction's work.
@@ -232,10 +230,11 @@ impl Batch<'_> {
     /// once.
     pub(super) fn leave_inbox(&mut self, seq: u64) -> Result<Option<LeftInbox>, StoreFault> {
         let seq = seq as i64;
-        let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body), message_hash";
-        let mut delete = self.connection.prepare_cached(sql)?;
-        let left = delete.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+        let sql = "SELECT octet_length(body), message_hash FROM inbox WHERE seq = ?";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let left = select.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
         let Some((bytes, message_hash)) = left.optional()? else { return Ok(None) };
+        self.run("DELETE FROM inbox WHERE seq = ?", [seq])?;
         self.holdings.inbox.take(bytes as u64);
         self.run("DELETE FROM results WHERE seq = ?", [seq])?;
         if !self.memories.is_empty() {
@@ -298,7 +297,8 @@ impl Batch<'_> {
         let is_kept = finished.targets.iter().any(|target| **target == *self.store);
         let sort = if is_kept { Sort::Targets } else { Sort::Passing };
         let targets = self.names.cell(self.connection, sort, &joined)?;
-        let stages = self.stages_text(&finished.stages, envelope.received)?;
+        let received = envelope.received;
+        let stages = stage_text::write(&finished.stages, received, self.names, self.connection)?;
         let (from, size, own) = data_columns(&event.body);
         let own_seq = (seq != pos).then_some(seq as i64);
         insert(
@@ -338,47 +338,6 @@ impl Batch<'_> {
                 text_index::insert(self.connection, pos, &text)
             }
             None => Ok(()),
-        }
-    }
-
-    /// `[[stage, kind, outcome, attempts, started, micros, error, log], …]` with codes for words;
-    /// `started` in microseconds behind the event's `received`, and so are the times of the log.
-    fn stages_text(
-        &mut self,
-        stages: &[StageResult],
-        received: Timestamp,
-    ) -> Result<String, StoreFault> {
-        let mut text = String::from("[");
-        for (index, it) in stages.iter().enumerate() {
-            let stage = self.names.cell(self.connection, Sort::Stage, &it.stage)?;
-            let kind = self.names.cell(self.connection, Sort::Kind, &it.kind)?;
-            let comma = if index == 0 { "" } else { "," };
-            let started = it.started.0 - received.0;
-            let (stage, kind) = (cell_text(&stage), cell_text(&kind));
-            let (outcome, attempts, micros) = (it.outcome as usize, it.attempts, it.micros);
-            write!(text, "{comma}[{stage},{kind},{outcome},{attempts},{started},{micros}")
-                .expect("writing to a String cannot fail");
-            let log = Some(&it.attempt_log).filter(|log| !log.is_empty());
-            if it.error.is_some() || log.is_some() {
-                let error = it.error.as_ref().map(|error| self.reason(it.outcome, error));
-                text.push(',');
-                text.push_str(&error.transpose()?.unwrap_or_else(|| "null".to_owned()));
-            }
-            if let Some(log) = log {
-                text.push(',');
-                text.push_str(&attempts::write(log, received));
-            }
-            text.push(']');
-        }
-        text.push(']');
-        Ok(text)
-    }
-
-    /// Why a stage added nothing. What a service answered may be different each time.
-    fn reason(&mut self, outcome: Outcome, error: &Arc<str>) -> Result<String, StoreFault> {
-        match outcome {
-            Outcome::Failed => Ok(quoted(error)),
-            _ => Ok(cell_text(&self.names.cell(self.connection, Sort::Reason, error)?)),
         }
     }
 
@@ -495,16 +454,4 @@ fn data_columns(body: &Body) -> (Option<i64>, Option<i64>, Option<&str>) {
         DataAt::Alone(_) => (None, None, None),
         DataAt::Own(text) => (None, None, Some(text)),
     }
-}
-
-fn cell_text(cell: &Cell) -> String {
-    match cell {
-        Cell::Integer(code) => code.to_string(),
-        Cell::Text(word) => quoted(word),
-        _ => "null".to_owned(),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("text serialises")
 }

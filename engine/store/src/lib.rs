@@ -64,6 +64,7 @@ mod share;
 mod space;
 mod spread;
 mod sql;
+mod stage_text;
 mod status;
 mod submission;
 mod sweep;

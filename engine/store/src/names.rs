@@ -1,6 +1,7 @@
 //! The dictionary: words that repeat are stored once.
 
 use super::StoreFault;
+use foldhash::fast::RandomState as FastHash;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ impl Sort {
 /// Codes known so far.
 #[derive(Default)]
 pub(super) struct Names {
-    codes: HashMap<(Sort, Arc<str>), i64>,
+    codes: [HashMap<Arc<str>, i64, FastHash>; Sort::COUNT],
     counts: [usize; Sort::COUNT],
     /// Made in the running transaction; forgotten when it fails.
     fresh: Vec<(Sort, Arc<str>)>,
@@ -59,29 +60,37 @@ impl Names {
         sort: Sort,
         word: &Arc<str>,
     ) -> Result<Cell, StoreFault> {
-        let key = (sort, word.clone());
-        if let Some(code) = self.codes.get(&key) {
-            return Ok(Cell::Integer(*code));
+        let code = self.code(connection, sort, word)?;
+        Ok(code.map_or_else(|| Cell::Text(word.to_string()), Cell::Integer))
+    }
+
+    /// The code of a word; `None` when the dictionary is full.
+    pub(super) fn code(
+        &mut self,
+        connection: &Connection,
+        sort: Sort,
+        word: &Arc<str>,
+    ) -> Result<Option<i64>, StoreFault> {
+        if let Some(code) = self.codes[sort as usize].get(word) {
+            return Ok(Some(*code));
         }
         let sql = "SELECT code FROM names WHERE kind = ? AND text = ?";
         let mut select = connection.prepare_cached(sql)?;
         let known = select.query_row(params![sort as i64, &**word], |row| row.get(0)).optional()?;
         let code = match known {
             Some(code) => code,
-            None if WORDS_MAX <= self.counts[sort as usize] => {
-                return Ok(Cell::Text(word.to_string()));
-            }
+            None if WORDS_MAX <= self.counts[sort as usize] => return Ok(None),
             None => {
                 connection
                     .prepare_cached("INSERT INTO names (kind, text) VALUES (?, ?)")?
                     .execute(params![sort as i64, &**word])?;
-                self.fresh.push(key.clone());
+                self.fresh.push((sort, word.clone()));
                 self.counts[sort as usize] += 1;
                 connection.last_insert_rowid()
             }
         };
-        self.codes.insert(key, code);
-        Ok(Cell::Integer(code))
+        self.codes[sort as usize].insert(word.clone(), code);
+        Ok(Some(code))
     }
 
     /// Whether any event was ever sent elsewhere than to the store.
@@ -94,9 +103,9 @@ impl Names {
     }
 
     pub(super) fn undo(&mut self) {
-        for key in self.fresh.drain(..) {
-            self.counts[key.0 as usize] -= 1;
-            self.codes.remove(&key);
+        for (sort, word) in self.fresh.drain(..) {
+            self.counts[sort as usize] -= 1;
+            self.codes[sort as usize].remove(&word);
         }
     }
 }

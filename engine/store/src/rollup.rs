@@ -11,6 +11,7 @@ use super::record::{DeadLetter, Stored};
 use super::rows::{self, EventRows};
 use super::spread::slot_of;
 use super::{StoreFault, StoreTrouble};
+use foldhash::fast::RandomState as FastHash;
 use kernel::event::{Envelope, Priority, StageResult};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -84,8 +85,8 @@ type StageSums = (i64, i64, i64);
 /// Counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Rollups {
-    events: HashMap<Key, i64>,
-    stages: HashMap<StageKey, StageSums>,
+    events: HashMap<Key, i64, FastHash>,
+    stages: HashMap<StageKey, StageSums, FastHash>,
     /// Events that can be counted again from their rows.
     stored: u64,
     /// Whether there is something else among them.
@@ -183,7 +184,7 @@ impl Rollups {
     ) -> Result<(), StoreFault> {
         write_events(connection, names, "minute_rollups", &self.events)?;
         write_stages(connection, "stage_minutes", &self.stages)?;
-        let (mut events, mut stages) = (HashMap::new(), HashMap::new());
+        let (mut events, mut stages) = (HashMap::default(), HashMap::default());
         for ((minute, kind, source, priority, outcome), n) in &self.events {
             let key =
                 (minute.div_euclid(MINUTES), kind.clone(), source.clone(), *priority, *outcome);
@@ -199,7 +200,11 @@ impl Rollups {
     }
 }
 
-fn add_sums(sums: &mut HashMap<StageKey, StageSums>, key: StageKey, (n, micros, most): StageSums) {
+fn add_sums(
+    sums: &mut HashMap<StageKey, StageSums, FastHash>,
+    key: StageKey,
+    (n, micros, most): StageSums,
+) {
     let known = sums.entry(key).or_default();
     *known = (known.0 + n, known.1.saturating_add(micros), known.2.max(most));
 }
@@ -208,7 +213,7 @@ fn write_events(
     connection: &Connection,
     names: &mut Names,
     table: &str,
-    counts: &HashMap<Key, i64>,
+    counts: &HashMap<Key, i64, FastHash>,
 ) -> Result<(), StoreFault> {
     let mut upsert = connection.prepare_cached(match table {
         "rollups" => {
@@ -231,7 +236,7 @@ fn write_events(
 fn write_stages(
     connection: &Connection,
     table: &str,
-    counts: &HashMap<StageKey, StageSums>,
+    counts: &HashMap<StageKey, StageSums, FastHash>,
 ) -> Result<(), StoreFault> {
     let mut upsert = connection.prepare_cached(&format!(
         "INSERT INTO {table} (bucket, stage, outcome, slot, n, micros, most)
