@@ -44,7 +44,12 @@ impl Engine {
             return Err(Overloaded { code: "stopping", reason: "the source is gone".to_owned() });
         };
         self.metrics.received(&plan.name, arrivals.len() as u64);
-        let mut batch = Submission { is_unheard: keeps_unreadable, ..Submission::default() };
+        let mut batch = Submission {
+            is_unheard: keeps_unreadable,
+            entries: Vec::with_capacity(arrivals.len() + remember.len()),
+            slots: Vec::with_capacity(arrivals.len()),
+            ..Submission::default()
+        };
         for arrival in arrivals {
             match arrival {
                 MessagePart::Message(arrival) => self.take(&generation, plan, arrival, &mut batch),

@@ -262,10 +262,10 @@ impl DeliveryWorker {
             due =
                 self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
-        let stored =
-            |delivery: &Delivery| events.iter().find(|event| event.seq == delivery.seq).cloned();
+        let mut events: BTreeMap<u64, Stored> =
+            events.into_iter().map(|event| (event.seq, event)).collect();
         self.queue.extend(due.into_iter().map(|delivery| DueDelivery {
-            event: stored(&delivery),
+            event: events.remove(&delivery.seq),
             about: MessageContext {
                 group: MessageGroup {
                     parts: delivery.parts,

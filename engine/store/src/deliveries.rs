@@ -282,15 +282,23 @@ impl Batch<'_> {
         }
         // Only what was never tried is due at once.
         let not_before = settlement.not_before.0.max(AT_ONCE.0 + 1);
-        let sql = "UPDATE delivery_rows
-             SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2, not_before = ?3,
-                last_error = ?4, micros = ?7
-             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes, parts, cooldown,
-                iif(is_digest AND parts > 0, NULL, message_key)";
-        let values =
-            params![*state as i64, attempts, not_before, error, &**sink, *seq as i64, micros];
+        // Two statements: an UPDATE that returns its row keeps a journal of its own, which costs
+        // more than it takes to find the row twice.
+        let select =
+            "SELECT bytes, parts, cooldown, iif(is_digest AND parts > 0, NULL, message_key)
+                      FROM delivery_rows WHERE sink = ? AND seq = ? AND state IN (0, 3)";
+        let row = params![&**sink, *seq as i64];
         let left =
-            self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
+            self.connection.prepare_cached(select)?.query_row(row, LeftRow::of).optional()?;
+        if left.is_some() {
+            self.run(
+                "UPDATE delivery_rows
+                 SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2,
+                    not_before = ?3, last_error = ?4, micros = ?7
+                 WHERE sink = ?5 AND seq = ?6",
+                params![*state as i64, attempts, not_before, error, &**sink, *seq as i64, micros],
+            )?;
+        }
         match (left, state) {
             (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
             (Some(left), _) => {
