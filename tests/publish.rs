@@ -584,8 +584,8 @@ fn serve_once(listener: &TcpListener, few: usize) -> Vec<String> {
                 taken.push(String::from_utf8_lossy(&body[id + 3..]).into_owned());
                 stream.write_all(&[0x40, 2, body[id], body[id + 1]]).expect("it reads");
             }
-            // What it was told arrives before the end does.
-            3 => stream.shutdown(Shutdown::Write).expect("it is connected"),
+            // What it was told arrives before the end does; the engine may be gone by then.
+            3 => drop(stream.shutdown(Shutdown::Write)),
             _ => {}
         }
     }
@@ -600,7 +600,9 @@ fn of_a_batch_that_a_broker_took_in_part_only_the_rest_is_sent_again() {
     let more = "topic a\nbody \"{{ data.id }}\"\nretry { backoff constant base=\"50ms\" }";
     let (file, data) = (place(folder.path(), &sink_to(&url, more)), folder.path().join("data"));
     let mut engine = Engine::start(&file, &data, &[]);
-    let broker = std::thread::spawn(move || [3, usize::MAX].map(|few| serve_once(&listener, few)));
+    // A connection may end before anything is published, where the machine is busy.
+    let serve = move |few| (0..).map(|_| serve_once(&listener, few)).find(|it| !it.is_empty());
+    let broker = std::thread::spawn(move || [3, usize::MAX].map(|few| serve(few).expect("it is")));
     let ids: Vec<String> = (1..=6).map(|id: u8| id.to_string()).collect();
     let lines: String =
         ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"device\":\"d\"}}\n")).collect();
