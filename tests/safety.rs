@@ -288,6 +288,31 @@ fn a_delivery_that_cannot_be_noted_is_not_made_again() {
     assert_eq!(engine.stop(), 0);
 }
 
+/// A filter that the store does not know would let everything pass.
+#[test]
+fn a_reload_waits_for_the_store_so_that_its_filters_hold_from_the_first_event_on() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("before", 1)).0, 202);
+    let other = Connection::open(place.database()).expect("it opens");
+    other.busy_timeout(Duration::from_secs(10)).expect("it waits");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let filter = "dedupe once { key \"data.pad\"; window \"1h\"; on-drop dead-letter }";
+    let text = format!("{PLAIN}\n{filter}\n");
+    std::fs::write(place.file(), text).expect("it is written");
+    engine.wait_for("reload rejected, generation 1 keeps running: the store cannot be written");
+    let (_, ready) = engine.ask("GET", "/readyz", b"");
+    let ready = String::from_utf8_lossy(&ready).into_owned();
+    assert!(ready.contains("the file is read again by itself"), "{ready}");
+    other.execute_batch("ROLLBACK").expect("it ends");
+    engine.wait_for("reloaded: ");
+    assert_eq!(engine.post(&event("first", 7)).0, 202);
+    assert_eq!(engine.post(&event("again", 7)).0, 422);
+    assert_eq!(engine.ask("GET", "/readyz", b"").0, 200);
+    assert_eq!(engine.stop(), 0);
+    assert_eq!(place.ids(), ["before", "first"]);
+}
+
 /// Overwrites the beginning of every page behind the first ones.
 fn damage(path: &Path) {
     let mut bytes = std::fs::read(path).expect("it is read");

@@ -33,11 +33,12 @@ use smol::Executor;
 use stages::catalog::Catalog;
 use stages::contract::Programs;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Entry, ReloadRecord, RetentionPolicy, Store};
+use store::{Entry, ReloadRecord, RetentionPolicy, Store, StoreFault};
 
 /// The longest that opening a generation may take.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -48,6 +49,13 @@ pub const EXEC_REFUSED: &str =
     "the pipeline starts programs; start the engine with `engine run --allow-exec`";
 /// The code of a pipeline file that does not run.
 const REJECTED: &str = "rejected";
+
+/// What to do about a file that is wrong,
+const CORRECT: &str = "correct the file; `engine check` shows every mistake and where it is";
+/// about one that is right and cannot run,
+const SAVE_AGAIN: &str = "fix the cause, then save the file again or send SIGHUP";
+/// and about one that is tried again without being saved.
+const COMES_BACK: &str = "fix the cause; the file is read again by itself";
 
 /// Where the pipeline file is and how it is read.
 #[derive(Clone)]
@@ -116,6 +124,12 @@ struct Prepared {
     port: Option<Box<dyn Port>>,
 }
 
+/// Who remembers, and which rules hold for messages, from the next event on. It goes before the
+/// generation takes over: a filter that the store does not know lets everything pass.
+async fn tell_store(store: &Store, generation: &Generation) -> Result<(), StoreFault> {
+    store.submit(vec![generation.remember()]).await.map(drop)
+}
+
 impl Reloader {
     /// Opens the first generation and starts everything. A fault leaves nothing running.
     pub async fn start(parts: EngineParts, plan: Plan, hash: String) -> Result<Self, Fault> {
@@ -135,6 +149,8 @@ impl Reloader {
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
         let restored = engine.restore_pauses().await;
         restored.map_err(|fault| Fault::permanent(fault.reason))?;
+        let told = tell_store(&engine.store, &generation).await;
+        told.map_err(|fault| Fault::permanent(fault.reason))?;
         let app = App::new(engine.clone(), Arc::default(), hubs, context.fetch.clone());
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
         app.status.keep_file(number, generation.plan.effective.clone());
@@ -191,14 +207,8 @@ impl Reloader {
         };
         let loaded = match self.engine.env.pools.reload.run(load).await {
             Ok(Ok(loaded)) => loaded,
-            Ok(Err(fault)) => {
-                self.reject_unreadable(&fault.to_string()).await;
-                return None;
-            }
-            Err(fault) => {
-                self.reject_unreadable(&fault.to_string()).await;
-                return None;
-            }
+            Ok(Err(fault)) => return self.reject_unreadable(&fault).await,
+            Err(fault) => return self.reject_unreadable(&fault).await,
         };
         let files = loaded.files.clone();
         let running = self.engine.generation();
@@ -245,14 +255,24 @@ impl Reloader {
         let Some(plan) = plan else {
             let findings = compiler::report::human(&diagnostics, false, 100);
             let headline = compiler::report::headline(&diagnostics);
-            self.reject(Some(version), &headline, findings).await;
+            self.reject(Some(version), &headline, findings, CORRECT).await;
             // Whoever reads them finds them at `/readyz` too.
             return (self.show)(&diagnostics);
         };
         let tag = GenerationTag { number: running.number + 1, hash };
-        match self.prepare(plan, tag, running).await {
-            Ok(prepared) => self.swap(prepared).await,
-            Err(fault) => self.reject(Some(version), &fault.reason, fault.reason.clone()).await,
+        let prepared = match self.prepare(plan, tag, running).await {
+            Ok(prepared) => prepared,
+            Err(fault) => {
+                let findings = fault.reason.clone();
+                return self.reject(Some(version), &fault.reason, findings, SAVE_AGAIN).await;
+            }
+        };
+        match tell_store(&self.engine.store, &prepared.opened.generation).await {
+            Ok(()) => self.swap(prepared).await,
+            Err(fault) => {
+                let reason = format!("the store cannot be written: {}", fault.reason);
+                self.reject_for_now(&reason, COMES_BACK).await;
+            }
         }
     }
 
@@ -325,7 +345,7 @@ impl Reloader {
         self.supervisor.close_targets(diff).await;
         self.engine.drop_pauses().await;
         let sinks = generation.plan.outside();
-        if let Err(fault) = store.submit(vec![generation.remember(), Entry::Park { sinks }]).await {
+        if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");
         }
         self.supervisor.apply(diff, sources).await;
@@ -354,16 +374,28 @@ impl Reloader {
         }
     }
 
-    /// The file cannot even be read. Said once, however often it is looked for.
-    async fn reject_unreadable(&mut self, fault: &str) {
+    /// The file cannot even be read.
+    async fn reject_unreadable(&mut self, fault: &(dyn Display + Sync)) -> Option<BTreeSet<PathBuf>> {
         let reason = format!("{} cannot be read: {fault}", self.file.place.file.display());
-        if self.app.status.stale().as_deref() != Some(&*reason) {
-            self.reject(None, &reason, reason.clone()).await;
+        self.reject_for_now(&reason, COMES_BACK).await;
+        None
+    }
+
+    /// Nothing has to change in the file: it is tried again whenever it is looked at. Said once.
+    async fn reject_for_now(&mut self, reason: &str, advice: &'static str) {
+        if self.app.status.stale().as_deref() != Some(reason) {
+            self.reject(None, reason, reason.to_owned(), advice).await;
         }
     }
 
-    /// Notes why the file on disk does not run: in one line, and in full.
-    async fn reject(&mut self, version: Option<FileVersion>, headline: &str, findings: String) {
+    /// Notes why the file on disk does not run, in one line and in full, and what to do.
+    async fn reject(
+        &mut self,
+        version: Option<FileVersion>,
+        headline: &str,
+        findings: String,
+        advice: &'static str,
+    ) {
         let generation = self.engine.generation();
         let number = generation.number;
         self.rejected = version;
@@ -372,7 +404,6 @@ impl Reloader {
         self.app.status.set(Some(findings.clone()), last, now);
         self.engine.metrics.reloaded("refused");
         let reason = format!("reload rejected, generation {number} keeps running: {headline}");
-        let advice = "correct the file; `engine check` shows every mistake and where it is";
         self.config_health().clear_all();
         self.config_health().report(HealthProblem::degraded(REJECTED, reason).advise(advice));
         self.record(&generation, "refused", String::new(), Some(findings)).await;
