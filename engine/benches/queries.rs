@@ -135,8 +135,6 @@ fn opened(path: &Path, policy: RetentionPolicy) -> Result<(Store, thread::JoinHa
         batch: BATCH,
         linger: Duration::ZERO,
         name: "db".into(),
-        backlog_rows: 1 << 20,
-        backlog_bytes: 1 << 28,
     };
     let (store, writer) = store::open(settings, policy, Env::system(), Box::new(Nobody))
         .map_err(|fault| fault.to_string())?;

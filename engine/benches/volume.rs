@@ -56,8 +56,6 @@ fn open(folder: &Path, policy: RetentionPolicy) -> Result<Opened> {
         batch: 1024,
         linger: Duration::ZERO,
         name: "db".into(),
-        backlog_rows: 1 << 20,
-        backlog_bytes: 1 << 28,
     };
     let env = Env::system();
     let (store, writer) = store::open(settings, policy, env.clone(), Box::new(Nobody))

@@ -65,6 +65,10 @@ pub struct RunFailure {
     pub message: String,
 }
 
+/// Why a run with `--once` would never end.
+const NOTHING_ENDS: &str = "`--once` needs a source that ends: a file that is not followed, \
+                            standard input, or a demo with `count`";
+
 fn failure(code: u8, message: impl Into<String>) -> RunFailure {
     RunFailure { code, message: message.into() }
 }
@@ -98,6 +102,10 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let LoadedPipeline { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));
     };
+    // Asked of the plan: a short file may have ended before anybody counts.
+    if options.mode.is_once && !plan.has_ending_source() {
+        return Err(failure(1, NOTHING_ENDS));
+    }
     for line in &plan.off {
         tracing::info!("{line}");
     }
@@ -154,13 +162,6 @@ async fn live(
     signals: &SignalWatch,
 ) -> Result<(), RunFailure> {
     let orderly = async {
-        // Asked of the plan: a short file may have ended before anybody counts.
-        if options.mode.is_once && !start.plan.has_ending_source() {
-            return Err(failure(
-                1,
-                "`--once` needs a source that ends: a file that is not followed, standard input, or a demo with `count`",
-            ));
-        }
         let grace = start.plan.limits.shutdown_grace;
         let mut address_file = AddressFile::of(&start.plan);
         let reloader = Reloader::start(parts, start.plan, start.hash).await;
@@ -180,21 +181,21 @@ async fn live(
         let watched = WatchedFiles { files: start.files, address_file, manager: manager.clone() };
         let following = follow(&mut reloader, watched, options, signals, &stop);
         let until_end = async {
-            let result = until_end(&engine, &live_sources, options, signals).await;
+            let end = until_end(&engine, &live_sources, options, signals).await;
             stop.raise();
-            result
+            end
         };
         // A reload under way is finished, not dropped half-way.
-        let (_address_file, ended) = smol::future::zip(following, until_end).await;
+        let (_address_file, end) = smol::future::zip(following, until_end).await;
         manager.stopping(grace);
         // Nothing more can be stored, so there is nothing to wait for but answers that say so.
         let grace = if engine.store.is_broken() { grace.min(BROKEN_GRACE) } else { grace };
         reloader.close(grace).await;
-        match options.mode.is_once {
-            true => summary::after_once(&engine, engine.env.clock.monotonic() - began),
-            false => summary::at_stop(&engine).await,
+        match &end {
+            RunEnd::Settled => summary::after_once(&engine, engine.env.clock.monotonic() - began),
+            _ => summary::at_stop(&engine).await,
         }
-        ended
+        end.result()
     };
     let again = async {
         let code = signals.second().await;
@@ -278,29 +279,53 @@ async fn follow(
     address_file
 }
 
+/// Why a run ends.
+enum RunEnd {
+    /// With `--once`: everything was read and settled.
+    Settled,
+    /// A signal asked for it, or the store takes nothing any more; what is left waits for the next
+    /// start. Why the store takes nothing is told when it is closed.
+    Stopped,
+    /// With `--once`: a source failed, or there are dead letters that must not be.
+    Failed(RunFailure),
+}
+
+impl RunEnd {
+    fn result(self) -> Result<(), RunFailure> {
+        match self {
+            RunEnd::Settled | RunEnd::Stopped => Ok(()),
+            RunEnd::Failed(failure) => Err(failure),
+        }
+    }
+}
+
 /// Ends at a signal or, with `--once`, when the sources have ended and everything is settled.
 async fn until_end(
     engine: &Arc<Engine>,
     live_sources: &LiveSources,
     options: &Options,
     signals: &SignalWatch,
-) -> Result<(), RunFailure> {
+) -> RunEnd {
     let done = async {
         if !options.mode.is_once {
             smol::future::pending::<()>().await;
         }
-        let result =
-            async { once_result(engine, live_sources.ended().await, options.fails_on_dead).await };
-        smol::future::or(result, summary::show_progress(engine, options.log)).await
+        let settled = async {
+            let faults = live_sources.ended().await;
+            match once_result(engine, faults, options.fails_on_dead).await {
+                Ok(()) => RunEnd::Settled,
+                Err(failure) => RunEnd::Failed(failure),
+            }
+        };
+        smol::future::or(settled, summary::show_progress(engine, options.log)).await
     };
     let signalled = async {
         signals.first().await;
-        Ok(())
+        RunEnd::Stopped
     };
     let broken = async {
         engine.store.when_broken().await;
-        // The reason is told when the store is closed.
-        Ok(())
+        RunEnd::Stopped
     };
     smol::future::or(broken, smol::future::or(signalled, done)).await
 }
@@ -326,7 +351,9 @@ async fn once_result(
     }
     let letters = store.figures().dead_letters.load(Ordering::Relaxed);
     if fails_on_dead && 0 < letters {
-        return Err(failure(1, format!("{letters} dead letters")));
+        let letters =
+            if letters == 1 { "1 dead letter" } else { &format!("{letters} dead letters") };
+        return Err(failure(1, format!("{letters} in the store; `engine sql` shows them")));
     }
     Ok(())
 }
@@ -418,8 +445,6 @@ fn store_settings(plan: &Plan) -> Settings {
         batch: 1024,
         linger: Duration::ZERO,
         name: "".into(),
-        backlog_rows: 1_000_000,
-        backlog_bytes: 256 << 20,
     };
     match &plan.store {
         None => base,

@@ -375,7 +375,10 @@ impl Reloader {
     }
 
     /// The file cannot even be read.
-    async fn reject_unreadable(&mut self, fault: &(dyn Display + Sync)) -> Option<BTreeSet<PathBuf>> {
+    async fn reject_unreadable(
+        &mut self,
+        fault: &(dyn Display + Sync),
+    ) -> Option<BTreeSet<PathBuf>> {
         let reason = format!("{} cannot be read: {fault}", self.file.place.file.display());
         self.reject_for_now(&reason, COMES_BACK).await;
         None

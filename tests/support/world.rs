@@ -662,7 +662,5 @@ pub(crate) fn settings() -> Settings {
         batch: 64,
         linger: Duration::ZERO,
         name: "db".into(),
-        backlog_rows: 1 << 20,
-        backlog_bytes: 1 << 28,
     }
 }

@@ -493,7 +493,5 @@ fn settings(plan: &Plan) -> Settings {
         batch: 1024,
         linger: Duration::ZERO,
         name: plan.store.as_ref().map_or("".into(), |store| store.0.clone()),
-        backlog_rows: 1_000_000,
-        backlog_bytes: 256 << 20,
     }
 }

@@ -69,10 +69,6 @@ pub struct Settings {
     pub linger: Duration,
     /// The sink's name; events with it among their targets are visible.
     pub name: Arc<str>,
-    /// Most rows of the inbox; beyond it nothing more is accepted.
-    pub backlog_rows: u64,
-    /// Most bytes of the inbox.
-    pub backlog_bytes: u64,
 }
 
 /// Opens the store and brings its tables up to date. The writer must be run; until then nothing

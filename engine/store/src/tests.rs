@@ -77,8 +77,6 @@ fn settings(place: StoreLocation) -> Settings {
         batch: 64,
         linger: Duration::ZERO,
         name: "db".into(),
-        backlog_rows: 1000,
-        backlog_bytes: 1 << 20,
     }
 }
 

@@ -45,8 +45,6 @@ impl House {
             batch: 64,
             linger: Duration::ZERO,
             name: "db".into(),
-            backlog_rows: 1000,
-            backlog_bytes: 1 << 20,
         };
         let env = Env::system();
         let (store, writer) = store::open(

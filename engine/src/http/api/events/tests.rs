@@ -217,8 +217,6 @@ fn filled(random: &mut Rng) -> Store {
         batch: 1000,
         linger: Duration::ZERO,
         name: "db".into(),
-        backlog_rows: 1000,
-        backlog_bytes: 1 << 20,
     };
     let (store, writer) =
         store::open(settings, RetentionPolicy::default(), env, Box::new(Nobody)).expect("it opens");
