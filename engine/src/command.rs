@@ -46,69 +46,69 @@ pub use help::{show, words};
 pub struct Line {
     #[command(subcommand)]
     command: Command,
-    /// Whether reports are coloured; `auto` heeds `NO_COLOR` and whether it is a terminal.
+    /// When to color output; `auto` respects `NO_COLOR` and colors only a terminal.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Colour,
-    /// Errors and results only: no warnings in passing, no summaries, no lists of files, no hints.
+    /// Print only errors and results: no warnings, summaries, file lists or hints.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also what is read and left as it is, and the warnings of a file that is only used; with
-    /// `run`, every step in the log; with `test`, what happened in every test.
+    /// Also print unchanged files and, with `graph`, `expand` and `diff`, warnings; with `run`, log
+    /// every step; with `test`, show the timeline of every test.
     #[arg(short, long, global = true)]
     verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a pipeline until it is told to stop.
+    /// Run a pipeline until it is stopped.
     Run(run::RunArgs),
-    /// Check pipeline files: every mistake at its place, nothing is started.
+    /// Check pipeline files and report every mistake; starts nothing.
     Check(check::CheckArgs),
-    /// Show a file as it takes effect: includes, parameters and policies in their places.
+    /// Print the effective file: includes, parameters and policies resolved.
     Expand(expand::ExpandArgs),
-    /// Put pipeline files in one layout; comments and values stay as they are.
+    /// Format pipeline files; keeps comments and values.
     Fmt(fmt::FmtArgs),
     /// Try an expression or template on an event.
     Eval(eval::EvalArgs),
-    /// Begin a pipeline: its file, its schemas and a message to send.
+    /// Create a pipeline with its schemas and a sample message.
     New(new::NewArgs),
-    /// Draw a file: what there is, what waits for what, and what is off.
+    /// Draw the stage graph: nodes, dependencies and disabled stages.
     Graph(graph::GraphArgs),
-    /// Show what a reload would change: what is opened, closed, replaced, and which state is kept.
+    /// Show what a reload would change: what opens, closes or is replaced, and which state is kept.
     Diff(diff::DiffArgs),
-    /// Run the tests of pipeline files, on a virtual clock and without the outside.
+    /// Run the tests of pipeline files on a virtual clock, without outside services.
     Test(test::TestArgs),
-    /// Look for what keeps an engine from working, or whether a running one works.
+    /// Check that a pipeline can run on this machine, or that a running engine is healthy.
     Doctor(doctor::DoctorArgs),
     /// Send one event to a running engine.
     Send(Box<send::SendArgs>),
-    /// List the events of a running engine, or show one with all that happened to it.
+    /// List the events of a running engine, or show the history of one.
     Events(Box<events::EventsArgs>),
     /// Print events as they become visible.
     Tail(Box<tail::TailArgs>),
     /// List, show, redrive, drop or export the dead letters of a running engine.
     Dlq(dlq::DlqArgs),
-    /// List what the notifiers of a running engine sent and did not send, or test one.
+    /// Show what a running engine's notifiers sent or held back, or send a test message.
     Notify(notify::NotifyArgs),
-    /// Count the events of a running engine, with latencies and sizes.
+    /// Show event counts, latencies and sizes of a running engine.
     Stats(Box<stats::StatsArgs>),
-    /// Let a running engine look at its file now.
+    /// Reload the file of a running engine now.
     Reload(Box<reload::ReloadArgs>),
-    /// Pause a sink or notifier of a running engine: its deliveries wait.
+    /// Pause a sink or notifier; its deliveries wait in the outbox.
     Pause(Box<pause::PauseArgs>),
-    /// End the pause of a sink or notifier: what waits is sent.
+    /// Resume a sink or notifier and send what is waiting.
     Resume(Box<pause::ResumeArgs>),
     /// Show why an event is still stored, or what the next sweep deletes.
     Retention(Box<retention::RetentionArgs>),
-    /// Show what each part of a running engine does, again and again.
+    /// Show rates, failures and latencies of a running engine, refreshed continuously.
     Top(Box<top::TopArgs>),
-    /// Query a store with SQL; it is only read, and an engine may be running on it.
+    /// Query a store with SQL, read-only; works while an engine runs.
     Sql(sql::SqlArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
     Schema(schema::SchemaArgs),
-    /// Print what completes this command line in a shell.
+    /// Print a shell completion script.
     Completions(completions::CompletionsArgs),
     /// Print a manual page.
     Man(man::ManArgs),

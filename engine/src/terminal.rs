@@ -6,14 +6,14 @@ use std::env::var_os;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Whether reports are coloured.
+/// When to color output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
-    /// As the environment says, or where the stream is a terminal.
+    /// As the environment says, otherwise only on a terminal.
     Auto,
-    /// In any case.
+    /// Always.
     Always,
-    /// In no case.
+    /// Never.
     Never,
 }
 

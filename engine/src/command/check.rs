@@ -54,7 +54,7 @@ pub(super) struct CheckArgs {
     /// With --format sarif: exit 1 for errors, too.
     #[arg(long)]
     exit_code: bool,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

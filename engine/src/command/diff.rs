@@ -43,7 +43,7 @@ pub(super) struct DiffArgs {
     /// Exit 0 when nothing changes, 1 for an error, 2 when something changes.
     #[arg(long)]
     detailed_exitcode: bool,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

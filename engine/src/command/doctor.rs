@@ -26,7 +26,7 @@ pub(super) struct DoctorArgs {
     /// The folder that `engine run` gets as --data.
     #[arg(long, value_name = "DIR", requires = "file")]
     data: Option<PathBuf>,
-    /// Only ask the running engine whether it is ready: exit 0 if it is, otherwise 1.
+    /// Only check whether the running engine is ready: exit 0 if it is, otherwise 1.
     #[arg(long)]
     quick: bool,
     /// The output format.

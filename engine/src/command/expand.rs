@@ -20,7 +20,7 @@ pub(super) struct ExpandArgs {
     /// Only the node of this name, or the nodes of this role.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.

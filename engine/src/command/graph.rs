@@ -17,7 +17,7 @@ pub(super) struct GraphArgs {
     /// The output format.
     #[arg(long, value_enum, default_value = "ascii")]
     format: GraphFormat,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.

@@ -57,17 +57,17 @@ struct LogArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StateWord {
-    /// To be sent, or tried again.
+    /// Waiting to be sent or retried.
     Pending,
-    /// Waiting, as the notifier says: for the end of quiet hours, a group, a rate.
+    /// Held back by a rule of the notifier, such as quiet hours, a group or a rate.
     Held,
     /// Sent.
     Done,
     /// Failed for good; there is a dead letter.
     Dead,
-    /// Set aside, as its notifier is off or not in the file any more.
+    /// Set aside: its notifier is disabled or no longer in the file.
     Parked,
-    /// Not to be sent.
+    /// Not sent, because of a rule such as a cooldown.
     Suppressed,
 }
 

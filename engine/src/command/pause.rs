@@ -16,13 +16,13 @@ const LINE_MAX: usize = 4096;
   engine pause hook                     # until `engine resume hook`
 
 Its deliveries stay in the outbox, in order, and are sent when the pause is over; nothing is
-dropped, and no attempt is spent. A pause outlives reloads and restarts, and another one replaces
+dropped, and no attempt is spent. A pause outlives reloads and restarts; pausing again replaces
 its end. All recipients of a notifier are paused together.
 With `auth`, the token needs the scope `reload`."#)]
 pub(super) struct PauseArgs {
     /// The sink or notifier.
     name: String,
-    /// Resume it by itself after this long, from 1s to 31d.
+    /// Resume automatically after this long, from 1s to 31d.
     #[arg(long = "for", value_name = "DURATION")]
     time: Option<String>,
     #[command(flatten)]
@@ -33,8 +33,8 @@ pub(super) struct PauseArgs {
 #[command(after_help = r#"Examples:
   engine resume phone
 
-What waits is sent now; what quiet hours or a rate hold back stays held. Nothing happens if it is
-not paused.
+Waiting deliveries are sent now; what quiet hours or a rate hold back stays held. If it is not
+paused, nothing happens.
 With `auth`, the token needs the scope `reload`."#)]
 pub(super) struct ResumeArgs {
     /// The sink or notifier.

@@ -54,7 +54,7 @@ struct RetentionExplainArgs {
 /// Where to look, and what to print.
 #[derive(Debug, Args)]
 struct LookArgs {
-    /// Look into the store of this pipeline file itself, with the rules that the file has.
+    /// Read the store of this pipeline file directly, with the rules of the file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "file", "token"])]
     direct: Option<PathBuf>,
     /// With --direct: the folder that `engine run` gets as --data.

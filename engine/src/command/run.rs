@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     /// Use this folder instead of `data/` next to `pipelines/`.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.

@@ -44,7 +44,7 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "NAME",
           conflicts_with_all = ["types", "sources", "priorities", "replay", "stream"])]
     stage: Option<String>,
-    /// With --stage: what it is about to see, or what it has added. Default: out.
+    /// With --stage: show events before or after it. Default: out.
     #[arg(long, value_enum, value_name = "SIDE", requires = "stage")]
     at: Option<StageSide>,
     /// Only events of this type. Can be repeated.
@@ -56,7 +56,7 @@ pub(super) struct TailArgs {
     /// Only events of this priority. Can be repeated.
     #[arg(long = "priority", value_name = "PRIORITY", value_parser = priority)]
     priorities: Vec<Priority>,
-    /// Begin with the newest N events that are kept for this.
+    /// Start with the newest N events that the stream keeps for replay.
     #[arg(long, value_name = "N", default_value = "0")]
     replay: u32,
     /// Stop after this many events.
@@ -74,9 +74,9 @@ pub(super) struct TailArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StageSide {
-    /// Events that the stage is about to see.
+    /// Events that are about to enter the stage.
     In,
-    /// Events that it has ended with, with the outcome.
+    /// Events that have passed the stage, with the outcome.
     Out,
 }
 

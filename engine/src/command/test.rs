@@ -33,7 +33,7 @@ pub(super) struct TestArgs {
     /// Show what happened in every test, not only in those that fail.
     #[arg(long)]
     show_timeline: bool,
-    /// Read nothing outside this folder.
+    /// Reject schemas, tables and includes outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

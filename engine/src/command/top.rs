@@ -21,13 +21,13 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
   engine top
   engine top --once --sort p95"#)]
 pub(super) struct TopArgs {
-    /// Show the table once and stop. There are no rates then.
+    /// Print the table once, without rates.
     #[arg(long)]
     once: bool,
-    /// How often to show it again.
+    /// How often to refresh.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
     interval: Duration,
-    /// What comes first.
+    /// The order of the rows.
     #[arg(long, value_enum, default_value = "part")]
     sort: TopOrder,
     #[command(flatten)]
@@ -38,11 +38,11 @@ pub(super) struct TopArgs {
 enum TopOrder {
     /// Sources, then stages, then sinks and notifiers, by name.
     Part,
-    /// The most events.
+    /// The most events first.
     Events,
-    /// The most failures.
+    /// The most failures first.
     Failures,
-    /// The slowest.
+    /// The slowest first.
     P95,
 }
 
