@@ -34,7 +34,7 @@ const fn any_of(name: &'static str, says: &'static str) -> PathParameter {
 
 const SINCE: PathParameter = one("since", "from this time on: RFC 3339, or `-1h` for an hour ago");
 const UNTIL: PathParameter = one("until", "up to this time");
-const LIMIT: PathParameter = one("limit", "the most rows, 1 to 1000; 100 when it is not given");
+const LIMIT: PathParameter = one("limit", "at most this many rows, 1 to 1000; default 100");
 const CURSOR: PathParameter = one("cursor", "the `next` of the page before");
 
 const EVENTS: &[PathParameter] = &[
@@ -61,7 +61,7 @@ const STREAM: &[PathParameter] = &[
     any_of("source", "only events from this source"),
     any_of("priority", "only events of this priority: low, normal, high or critical"),
     any_of("where", "only events for which this expression is true"),
-    one("replay", "begin with so many of the newest events, at most 200"),
+    one("replay", "start with this many of the newest events, at most 200"),
     one("last_event_id", "continue after the event with this number"),
 ];
 
@@ -81,8 +81,8 @@ const NOTIFICATIONS: &[PathParameter] = &[
 ];
 
 const TAP: &[PathParameter] = &[
-    one("stage", "the stage to look at"),
-    one("at", "`in`, what it is about to see, or `out`, what it has added; `out` when not given"),
+    one("stage", "the name of the stage"),
+    one("at", "`in`, before the stage, or `out`, after it; default `out`"),
 ];
 
 const LETTERS: &[PathParameter] = &[
@@ -114,7 +114,7 @@ const fn row(
 pub(super) const PATHS: &[PathRow] = &[
     row("/", READ, "text/html", "The page", &[]),
     row("/healthz", READ, TEXT, "Whether the process answers", &[]),
-    row("/readyz", READ, JSON, "Whether events are taken, and what is not well", &[]),
+    row("/readyz", READ, JSON, "Whether the engine accepts events, and what is not working", &[]),
     row("/metrics", READ, TEXT, "Figures for Prometheus", &[]),
     row("/openapi.json", READ, JSON, "This description", &[]),
     row("/api/page/:file", READ, "text/javascript", "", &[]),
@@ -123,25 +123,31 @@ pub(super) const PATHS: &[PathRow] = &[
         "/api/stream",
         READ,
         "text/event-stream",
-        "What is stored, as it becomes visible; what comes at the same time is sent together",
+        "Stored events as they become visible; those that come at the same time are sent together",
         STREAM,
     ),
     row(
         "/api/events/*id",
         READ,
         JSON,
-        "One event with its stages and deliveries and their attempts, wherever it is",
-        &[one("source", "the event's source, where several use one id")],
+        "One event with its stages, deliveries and attempts, whether stored, pending or dead",
+        &[one("source", "the event's source, if several sources use this id")],
     ),
     row(
         "/api/stats",
         READ,
         JSON,
-        "Totals of some days, latencies of stages, and the size of the store",
-        &[one("days", "how many days back, 1 to 36500; 7 when it is not given")],
+        "Totals of the last days, latencies of stages, and the size of the store",
+        &[one("days", "how many days back, 1 to 36500; default 7")],
     ),
     row("/api/series", READ, JSON, "Counts over time, and percentiles of times", SERIES),
-    row("/api/notifications", READ, JSON, "What notifiers sent and did not send", NOTIFICATIONS),
+    row(
+        "/api/notifications",
+        READ,
+        JSON,
+        "What notifiers sent, held back or failed to send",
+        NOTIFICATIONS,
+    ),
     row(
         "/api/notifications/test",
         &["POST", "OPTIONS"],
@@ -149,16 +155,28 @@ pub(super) const PATHS: &[PathRow] = &[
         "Sends a test message through the `notifier` that the body names",
         &[],
     ),
-    row("/api/pipeline", READ, JSON, "The running plan, and how each part is", &[]),
-    row("/api/figures", READ, JSON, "Counts since the start and what waits, from memory", &[]),
-    row("/api/storage", READ, JSON, "What is stored, for how long, and for how long more", &[]),
+    row("/api/pipeline", READ, JSON, "The running plan, and the state of each part", &[]),
+    row(
+        "/api/figures",
+        READ,
+        JSON,
+        "Counts since the start, and how much is waiting, from memory",
+        &[],
+    ),
+    row(
+        "/api/storage",
+        READ,
+        JSON,
+        "What is stored, how old it is, and when the store will be full",
+        &[],
+    ),
     row("/api/pipeline/graph", READ, JSON, "The stage graph with a place for each box", &[]),
     row(
         "/api/pipeline/file",
         READ,
         TEXT,
-        "The file as it takes effect, secrets masked",
-        &[one("generation", "that of an earlier generation, of the last 20 of this process")],
+        "The effective file, secrets masked",
+        &[one("generation", "an earlier generation, one of the last 20 of this process")],
     ),
     row("/api/retention", READ, JSON, "What the next sweep deletes, by rule", &[]),
     row(
@@ -166,39 +184,51 @@ pub(super) const PATHS: &[PathRow] = &[
         READ,
         JSON,
         "Which rule keeps a stored event, until when, and what holds it back",
-        &[one("source", "the event's source, where several use one id")],
+        &[one("source", "the event's source, if several sources use this id")],
     ),
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
-    row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
+    row(
+        "/api/reload",
+        &["POST", "OPTIONS"],
+        JSON,
+        "Reads the file on disk now, and reloads it if it has changed",
+        &[],
+    ),
     row(
         "/api/pause",
         &["POST", "OPTIONS"],
         JSON,
-        "Pauses the sink or notifier that `name` in the body says, `for` a time or until resumed",
+        "Pauses the sink or notifier `name` of the body, for the duration `for` or until it is resumed",
         &[],
     ),
     row(
         "/api/resume",
         &["POST", "OPTIONS"],
         JSON,
-        "Ends the pause of the sink or notifier that `name` in the body says",
+        "Resumes the sink or notifier `name` of the body",
         &[],
     ),
     row(
         "/api/session",
         &["POST", "DELETE", "OPTIONS"],
         JSON,
-        "Signs a browser in by the token that the request shows; DELETE signs it out",
+        "Signs a browser in with the token of the request; DELETE signs it out",
         &[],
     ),
-    row("/api/tap", READ, "text/event-stream", "Events at a stage, as they pass it", TAP),
-    row("/api/audit", READ, JSON, "What was done by hand", &[]),
+    row("/api/tap", READ, "text/event-stream", "Events as they pass a stage", TAP),
+    row(
+        "/api/audit",
+        READ,
+        JSON,
+        "What was redriven, dropped, paused or resumed, when, and with which token",
+        &[],
+    ),
     row("/api/dead-letters", READ, JSON, "Dead letters, the newest first", LETTERS),
     row(
         "/api/dead-letters/redrive",
         &["POST", "OPTIONS"],
         JSON,
-        "Takes dead letters in again; with `dry_run` it only lists them",
+        "Redrives dead letters; with `dry_run` it only lists them",
         &[],
     ),
     row(
