@@ -351,7 +351,7 @@ fn an_order_that_cannot_be_carried_out_says_why() {
         ("note", 409, format!("`note` is a stage; {only}")),
         ("real", 409, format!("`real` is a filter; {only}")),
         ("hook", 409, format!("`hook` is a source; {only}")),
-        ("spare", 409, "`spare` is off, so it calls nobody: disabled".to_owned()),
+        ("spare", 409, "`spare` is off, so there is nothing to pause: disabled".to_owned()),
     ];
     for (name, status, detail) in cases {
         let body = json!({ "name": name }).to_string();

@@ -394,7 +394,7 @@ impl Program {
             }
             Err(error) => Ended::Badly(Fault::transient(
                 Cause::Other,
-                format!("the end of the program is not known: {error}"),
+                format!("cannot read the program's exit status: {error}"),
             )),
         }
     }

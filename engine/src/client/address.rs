@@ -40,7 +40,7 @@ impl AddressFile {
         match write(path, &format!("{}\n", url_of(address))) {
             Ok(()) => self.written = Some(address),
             Err(fault) => tracing::warn!(
-                "cannot write {}, by which commands find this engine: {fault}",
+                "cannot write {}: {fault}; commands with `--file` will not find this engine, use `--url`",
                 path.display()
             ),
         }

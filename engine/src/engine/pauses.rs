@@ -222,7 +222,10 @@ impl Engine {
         let rows = self.store.read(|reader| reader.states(OWNER)).await?;
         for (node, text) in rows {
             let Some(state) = NodeState::read(&text, &*self.env.clock) else {
-                tracing::warn!(target = node, "the pause of `{node}` cannot be read; it is over");
+                tracing::warn!(
+                    target = node,
+                    "the stored pause of `{node}` cannot be read, so it is ignored; pause it again if needed"
+                );
                 continue;
             };
             if let Some(pause) = state.pause() {
@@ -259,7 +262,7 @@ impl Engine {
         let (action, state) = match order.action {
             PauseAction::Pause(time) => {
                 if let Some(why) = generation.plan.target_off(&node) {
-                    let why = format!("`{node}` is off, so it calls nobody: {why}");
+                    let why = format!("`{node}` is off, so there is nothing to pause: {why}");
                     return Err(PauseRefusal::Name(NotPausable::Other(why)));
                 }
                 let since = before.as_ref().map_or(now, |before| before.since.min(now));
@@ -337,7 +340,7 @@ impl Engine {
             if state.pause().is_some() {
                 tracing::info!(
                     target = &**node,
-                    "the pause of `{node}` ends with it: the file does not have it any more"
+                    "the file no longer has `{node}`, so its pause ends"
                 );
             }
             self.pauses.nodes().remove(node);

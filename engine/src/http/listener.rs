@@ -87,7 +87,7 @@ impl Acceptor {
                     }
                     // Out of descriptors, most likely: the connection stays in the backlog, and
                     // asking again at once would spin on it.
-                    tracing::warn!(%error, "no connection could be accepted");
+                    tracing::warn!(%error, "cannot accept connections; retrying");
                     self.site.clock.sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

@@ -519,7 +519,8 @@ impl Batch<'_> {
     fn emit(&mut self, judged: &JudgedKey<'_>, emission: &Emission) -> Result<(), StoreFault> {
         let depth = judged.parent_depth + 1;
         if DEPTH_MAX < depth {
-            tracing::warn!(stage = %judged.node.name, "an event was not sent: {DEPTH_MAX} events were already sent because of one another");
+            let node = &judged.node.name;
+            tracing::warn!(stage = %node, "`{node}` did not send an event, to stop a loop: {DEPTH_MAX} events in a row had caused one another; check which nodes react to each other");
             return Ok(());
         }
         let seq = self.next();

@@ -131,7 +131,7 @@ impl TcpConnector {
         let config = match parts.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|fault| {
-                Fault::permanent(format!("the certificate and its key do not fit: {fault}"))
+                Fault::permanent(format!("the certificate and its key do not match: {fault}"))
             })?,
         };
         secure(&TlsConnector::from(Arc::new(config)), host, socket).await

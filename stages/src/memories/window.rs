@@ -176,7 +176,7 @@ fn read_form(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(WindowFo
         context
             .diagnostics
             .push(Rule::OutOfRange, format!("`lateness` is more than {OPEN_MAX} windows long"))
-            .at(lateness.span, "so many windows of a key would wait")
+            .at(lateness.span, "keeps too many windows open for each key")
             .help(format!("write at most `lateness=\"{most}\"`, or longer windows"));
     }
     Some((form, name))

@@ -749,7 +749,7 @@ fn broken(error: std::io::Error) -> Fault {
 }
 
 fn unwritten(error: MqttError) -> Fault {
-    let reason = format!("the broker cannot be told this: {}", words(&error.to_string()));
+    let reason = format!("cannot send this to the broker: {}", words(&error.to_string()));
     Fault::permanent(reason)
 }
 
@@ -790,7 +790,7 @@ fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
         0x87 => configuration(refused("this client may not publish on its topic")),
         0x90 => Fault::permanent(refused("it does not take such a topic")),
         0x95 => Fault::permanent(refused("it is too large")),
-        0x99 => Fault::permanent(refused("its payload is not what it says")),
+        0x99 => Fault::permanent(refused("its payload does not match the declared format")),
         0x97 => Fault::transient(Cause::Other, refused("a quota is used up")),
         code => Fault::transient(Cause::Other, refused(&format!("reason code {code:#04x}"))),
     })

@@ -63,7 +63,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"from "Front door <door@example.org>""#])
         .args(&[Arg::one("address", ValueKind::Text)])
         .required(),
-    NodeRow::new("to", "the recipients' addresses; each gets a letter of its own")
+    NodeRow::new("to", "the recipients' addresses; each gets a separate e-mail")
         .examples(&[r#"to "eva@example.org" "Max <max@example.org>""#, r#"to "{{ data.mail }}""#])
         .args(&[Arg::some("address", ValueKind::Template(Roots::NOTICE))])
         .required(),
@@ -164,7 +164,7 @@ fn check(settings: &EmailSettings, diagnostics: &mut Diagnostics) -> bool {
             Ok(url) if !settings.is_plain && !url.is_private() => wrong(
                 &settings.smtp,
                 "this connection is not encrypted".to_owned(),
-                "others on the way can read the letters and the password",
+                "others on the network can read the e-mails and the password",
                 "write `smtp+starttls://`; if the server cannot do that and the network is your own, add `plain=#true`",
             ),
             Ok(_) => {}
@@ -431,7 +431,8 @@ impl Email {
                 letter.multipart(mixed.singlepart(body).singlepart(file))
             }
         };
-        let letter = letter.map_err(|fault| Fault::permanent(format!("no letter: {fault}")))?;
+        let letter = letter
+            .map_err(|fault| Fault::permanent(format!("cannot build the e-mail: {fault}")))?;
         let first = thread.unwrap_or(MessageReceipt { id, detail: Some(text.title) });
         let (from, to) = (self.from.email.clone(), to.email);
         Ok((Letter { from, to, bytes: letter.formatted() }, first.write(&place)))

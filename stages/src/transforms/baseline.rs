@@ -124,7 +124,7 @@ impl Kind for Baseline {
             context
                 .diagnostics
                 .push(Rule::OutOfRange, format!("only the last {window} values are known"))
-                .at(given.span(), "so many are never known")
+                .at(given.span(), "more than the window holds")
                 .help(format!("write `warm-up {window}` or less, or a longer `window`"));
         }
         // A window that is short by itself is all that there is to wait for.

@@ -188,7 +188,7 @@ impl MailSession<'_> {
         let mut options = Vec::new();
         if ![&letter.from, &letter.to].iter().all(|it| it.user().is_ascii()) {
             if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-                let reason = "the mail server takes no address with such letters";
+                let reason = "the mail server does not accept addresses with such characters";
                 return Err(StepFault { fault: Fault::permanent(reason), is_over: false });
             }
             options.push(MailParameter::SmtpUtfEight);
