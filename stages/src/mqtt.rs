@@ -68,7 +68,7 @@ pub(crate) const BROKER: &[NodeRow] = &[
         .examples(&[r#"client-id "engine-garage""#])
         .args(&[Arg::one("id", ValueKind::Text)])
         .otherwise("`engine-PIPELINE-NAME`"),
-    NodeRow::new("keep-alive", "a connection on which nothing was sent for so long is tested")
+    NodeRow::new("keep-alive", "tests a connection on which nothing was sent for this long")
         .examples(&[r#"keep-alive "30s""#])
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(3600)))])
         .default("\"60s\""),

@@ -79,7 +79,7 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[FILTER, PASSING])
         .repeated(),
-    NodeRow::new("lifecycle", "groups the messages about one visit: where in it an event is, is `event.lifecycle`").examples(&[r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#])
+    NodeRow::new("lifecycle", "groups the messages of one visit; `event.lifecycle` says where in it an event is").examples(&[r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::LIFECYCLE, WATCHING]),
     NodeRow::new(
@@ -97,7 +97,7 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::CHANGES, PASSING])
         .repeated(),
-    NodeRow::new("watch", "sends an event when something holds for a while, or nothing comes").examples(&[r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m" again="10m"; emit door.left-open }"#, r#"watch sensors { when "event.type == 'reading'"; key "event.subject"; silent "5m"; emit sensor.silent back=sensor.back }"#])
+    NodeRow::new("watch", "sends an event when a condition lasts, or when events stop arriving").examples(&[r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m" again="10m"; emit door.left-open }"#, r#"watch sensors { when "event.type == 'reading'"; key "event.subject"; silent "5m"; emit sensor.silent back=sensor.back }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::WATCH, WATCHING])
         .repeated(),
@@ -105,7 +105,7 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::JOIN, WATCHING])
         .repeated(),
-    NodeRow::new("window", "sends an event that sums up the events of a while").examples(&[r#"window five-minutes { when "event.type == 'reading'"; key "event.subject"; tumbling "5m"; aggregate mean="avg(data.celsius)"; emit reading.mean }"#, r#"window attack { when "event.type == 'ssh.failed'"; key "data.address"; sliding "1m"; aggregate n="count()" user="last(data.user)"; having "n > 5" once="10m"; emit ssh.attack }"#])
+    NodeRow::new("window", "sends an event that aggregates the events of a period").examples(&[r#"window five-minutes { when "event.type == 'reading'"; key "event.subject"; tumbling "5m"; aggregate mean="avg(data.celsius)"; emit reading.mean }"#, r#"window attack { when "event.type == 'ssh.failed'"; key "data.address"; sliding "1m"; aggregate n="count()" user="last(data.user)"; having "n > 5" once="10m"; emit ssh.attack }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::WINDOW, WATCHING])
         .repeated(),
@@ -636,7 +636,7 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
             Prop::new("then", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ]),
-    NodeRow::new("update", "replaces the message before with the same `key` instead of sending another one. `within` is how long after it was sent or changed")
+    NodeRow::new("update", "edits the previous message with the same `key` instead of sending a new one. `within` is how long after it was sent or edited")
         .examples(&[
             r#"update key="data.id""#,
             r#"update key="event.subject" within="12h""#,

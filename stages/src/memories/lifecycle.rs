@@ -47,7 +47,7 @@ pub const NODES: &[NodeRow] = &[
     .required(),
     NodeRow::new(
         "idle",
-        "ends a visit that nothing was heard of for so long, with an event of the type `NAME.end`",
+        "ends a visit that has had no messages for this long, with an event of type `NAME.end`",
     )
     .examples(&[r#"idle "90s""#])
     .args(&[Arg::one("duration", SPAN)])
@@ -91,7 +91,8 @@ pub(super) struct LifecycleSettings {
 
 impl Kind for Lifecycle {
     const WORD: &'static str = "lifecycle";
-    const SUMMARY: &'static str = "groups the messages about one visit, and ends it";
+    const SUMMARY: &'static str =
+        "groups the messages of one visit, and ends the visit when no more arrive";
     const EXAMPLE: &'static str = r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = LifecycleSettings;

@@ -23,7 +23,7 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("all events together"),
-    NodeRow::new("hold", "sends an event when this holds for so long: from the first event that says so, until one says otherwise")
+    NodeRow::new("hold", "sends an event when this holds for the duration of `for`, from the first event that meets it until one that does not")
         .examples(&[
             r#"hold "event.type == 'open'" for="10m" again="10m""#,
             r#"hold "data.power < 5" for="60s" once-after="data.power > 10""#,
@@ -36,11 +36,11 @@ pub const NODES: &[NodeRow] = &[
             Prop::new("once-after", ValueKind::Expr(Roots::EVENT)),
             BY,
         ]),
-    NodeRow::new("silent", "sends an event when none comes for so long")
+    NodeRow::new("silent", "sends an event when none arrives for this long")
         .examples(&[r#"silent "5m""#, r#"silent "5m" again="1h" by=arrival"#])
         .args(&[Arg::one("duration", SPAN)])
         .props(&[Prop::new("again", SPAN), BY]),
-    NodeRow::new("keys", "a table of keys that are watched from the start, so that `silent` also tells of those that never came")
+    NodeRow::new("keys", "a table of keys that are watched from the start, so that `silent` also reports those that never sent an event")
         .examples(&[r#"keys table="tables/sensors.csv" column=id"#])
         .props(&[
             Prop::required("table", ValueKind::Path),
@@ -80,7 +80,7 @@ enum Watched {
 impl Kind for WatchMemory {
     const WORD: &'static str = "watch";
     const SUMMARY: &'static str =
-        "sends an event when something holds for a while, or nothing comes";
+        "sends an event when a condition lasts, or when events stop arriving";
     const EXAMPLE: &'static str = r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m"; emit door.left-open }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = WatchSettings;
@@ -154,7 +154,7 @@ fn read_expected(
     let problem = match what {
         Watched::Hold { .. } => Some((
             "`keys` has no effect on `hold`",
-            "remove it: what holds begins with an event; `silent` tells of keys that never came",
+            "remove it: what holds begins with an event; `silent` reports keys that never sent one",
         )),
         Watched::Silence if shape.key.is_empty() => Some((
             "`keys` needs a `key`",

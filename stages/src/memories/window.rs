@@ -101,7 +101,7 @@ struct NamedAggregate {
 
 impl Kind for Window {
     const WORD: &'static str = "window";
-    const SUMMARY: &'static str = "sends an event that sums up the events of a while";
+    const SUMMARY: &'static str = "sends an event that aggregates the events of a period";
     const EXAMPLE: &'static str = r#"window attack { when "event.type == 'ssh.failed'"; key "data.address"; sliding "1m"; aggregate n="count()" user="last(data.user)"; having "n > 5" once="10m"; emit ssh.attack }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = WindowSettings;
