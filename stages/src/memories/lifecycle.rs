@@ -52,7 +52,7 @@ pub const NODES: &[NodeRow] = &[
     .examples(&[r#"idle "90s""#])
     .args(&[Arg::one("duration", SPAN)])
     .default("\"2m\""),
-    NodeRow::new("emit", "the phases whose events travel on; the others are dropped")
+    NodeRow::new("emit", "the phases whose events pass; the others are dropped")
         .examples(&["emit start end"])
         .args(&[Arg::some("phase", ValueKind::Word(LifecyclePhase::WORDS))])
         .default("start update end"),
