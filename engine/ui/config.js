@@ -24,7 +24,7 @@ export async function show(main, view) {
     ])),
     section("What changed"),
     kept.length < 2 ? soft("Files are kept while the engine runs; there is only one.") : comparison(kept, view),
-    section("The file as it takes effect, secrets masked"),
+    section("The effective file, secrets masked"),
     code("The file", file),
   );
 }

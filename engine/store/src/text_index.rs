@@ -203,7 +203,7 @@ impl Writer {
     /// From now on nothing is written into the index any more.
     pub(super) fn give_up_index(&mut self) -> Result<(), StoreFault> {
         if self.status.take_damaged_index() {
-            tracing::warn!("the index for `search` is damaged; it is removed and made again");
+            tracing::warn!("the index for `search` is damaged; it is rebuilt");
         }
         self.connection.execute("UPDATE text_index SET is_going = 1 WHERE id = 1", [])?;
         self.index = TextIndex::Going;
