@@ -6,7 +6,7 @@ use engine::engine::ReceivedMessage;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -247,5 +247,24 @@ fn an_order_to_pause_that_is_dropped_at_any_wait_is_carried_out_whole_or_not_at_
         }
     });
     assert!(0 < polls, "it waits for the commit");
+    world.close();
+}
+
+/// What the engine cannot do without begins again; what ends by itself does not.
+#[test]
+fn what_panics_begins_again_after_a_moment() {
+    let world = world();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = begun.clone();
+    world.engine.keep_running("a test", move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move { assert_eq!(number, 2, "the first two panic") }
+    });
+    for expected in [1, 2, 3, 3] {
+        world.simulation.settle();
+        assert_eq!(begun.load(Ordering::SeqCst), expected);
+        serves_on(&world, expected);
+        world.simulation.advance(Duration::from_secs(1));
+    }
     world.close();
 }

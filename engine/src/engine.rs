@@ -21,6 +21,7 @@ use crate::intake::{Intake, ItemOrigin, Rejection};
 use crate::metrics::{EventCounter, Metrics, RunTally};
 use crate::run::Generation;
 use crate::run::enrich::{Disposition, EventRun};
+use admission::AdmittedCount;
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
 pub use held::HeldCount;
@@ -35,7 +36,11 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 use store::{DeadLetter, DeadLetterWhat, Store, StoreFault};
+
+/// Before what panicked begins again.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
 /// A message at the engine's door.
 #[derive(Debug, Clone, Default)]
@@ -145,8 +150,7 @@ pub struct Engine {
     pub metrics: Metrics,
     executor: Arc<smol::Executor<'static>>,
     current: RwLock<Arc<Generation>>,
-    admitted: AtomicUsize,
-    admitted_bytes: AtomicUsize,
+    admitted: Mutex<AdmittedCount>,
     room: Signal,
     places: RwLock<Arc<Semaphore>>,
     held: Arc<HeldEvents>,
@@ -192,8 +196,7 @@ impl Engine {
             metrics,
             executor,
             current: RwLock::new(generation),
-            admitted: AtomicUsize::new(0),
-            admitted_bytes: AtomicUsize::new(0),
+            admitted: Mutex::default(),
             room: Signal::new(),
             places: RwLock::new(Arc::new(places)),
             held,
@@ -263,13 +266,33 @@ impl Engine {
         self.tasks.fetch_add(1, Ordering::SeqCst);
         let engine = self.clone();
         let guarded = async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                tracing::error!("a task panicked; its event stays pending");
-            }
+            // The log has where it was.
+            AssertUnwindSafe(task).catch_unwind().await.ok();
             engine.tasks.fetch_sub(1, Ordering::SeqCst);
             engine.idle.notify(usize::MAX);
         };
         self.executor.spawn(guarded).detach();
+    }
+
+    /// Runs what the engine needs as long as it runs: after a panic it begins again.
+    pub fn keep_running<F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        work: impl Fn(Arc<Self>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let engine = self.clone();
+        self.spawn(async move {
+            while AssertUnwindSafe(work(engine.clone())).catch_unwind().await.is_err() {
+                tracing::error!("internal error (panic): {name} begins again; please report it");
+                let pause = engine.env.clock.sleep(PANIC_PAUSE);
+                smol::future::or(pause, engine.when_stopped()).await;
+                if engine.is_stopping() {
+                    return;
+                }
+            }
+        });
     }
 
     /// The executor, for what serves beside the engine.

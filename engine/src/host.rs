@@ -170,13 +170,14 @@ async fn live(
         let engine = reloader.engine().clone();
         let began = engine.env.clock.monotonic();
         summary::at_start(&engine).await;
-        engine.spawn(tick(engine.clone()));
+        engine.keep_running("housekeeping", tick);
         let (address, number) = (reloader.address(), engine.generation().number);
         address_file.say(address);
         log::ready(options.log, address, reloader.app().is_tls(), number);
         let manager = Arc::new(ServiceManager::of(&ProcessEnvironment));
         manager.ready(&status_of(&engine));
-        engine.spawn(feed(engine.clone(), manager.clone()));
+        let fed = manager.clone();
+        engine.keep_running("telling systemd", move |engine| feed(engine, fed.clone()));
         let stop = StopSignal::default();
         let watched = WatchedFiles { files: start.files, address_file, manager: manager.clone() };
         let following = follow(&mut reloader, watched, options, signals, &stop);

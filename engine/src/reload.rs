@@ -164,9 +164,9 @@ impl Reloader {
         reloader.record(&generation, "start", String::new(), None).await;
         reloader.fit(&diff, sources, surface).await;
         let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
-        reloader.engine.spawn(reloader.engine.clone().drain_inbox());
-        reloader.engine.spawn(reloader.engine.clone().wake_memories());
-        reloader.engine.spawn(reloader.engine.clone().end_pauses());
+        reloader.engine.keep_running("reading the inbox", Engine::drain_inbox);
+        reloader.engine.keep_running("waking what remembers", Engine::wake_memories);
+        reloader.engine.keep_running("ending pauses", Engine::end_pauses);
         reloader.server.serving = Some(port.serve(executor, site));
         Ok(reloader)
     }

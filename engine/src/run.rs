@@ -49,6 +49,9 @@ use std::sync::Arc;
 use store::Entry;
 use tap::StageTaps;
 
+/// The fault of a call that panicked.
+const PANICKED: &str = "internal error (panic); please report it";
+
 /// One running instance of a plan.
 pub struct Generation {
     /// Its number; it grows over restarts.

@@ -3,6 +3,7 @@
 use super::{Engine, Overloaded};
 use compiler::spec::Overflow;
 use language::write_bytes;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,13 +12,29 @@ const ADMITTED_BYTES: usize = 8 << 20;
 /// Rows and bytes of the inbox beyond which nothing more is accepted.
 const BACKLOG_ROWS: u64 = 1_000_000;
 const BACKLOG_BYTES: u64 = 256 << 20;
+/// The code of a full queue, which only passes when others are stored.
+const QUEUE: &str = "queue";
 /// How long `overflow block` lets a message wait for room.
 const ROOM_MAX: Duration = Duration::from_secs(30);
 
-pub(super) struct Admitted<'a> {
-    engine: &'a Engine,
+/// What waits for its first commit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct AdmittedCount {
     events: usize,
     bytes: usize,
+}
+
+/// Room for some messages, given back when it is dropped.
+pub(super) struct Admitted<'a> {
+    engine: &'a Engine,
+    count: AdmittedCount,
+}
+
+impl Overloaded {
+    /// Whether others wait to be stored, and nothing else is wrong.
+    pub(super) fn is_queue(&self) -> bool {
+        self.code == QUEUE
+    }
 }
 
 impl Engine {
@@ -28,10 +45,7 @@ impl Engine {
         bytes: usize,
     ) -> Result<Admitted<'_>, Overloaded> {
         match self.admit(events, bytes) {
-            Err(full)
-                if full.code == "queue"
-                    && self.generation().plan.limits.overflow == Overflow::Block =>
-            {
+            Err(full) if full.is_queue() && self.overflow() == Overflow::Block => {
                 self.admit_later(events, bytes).await
             }
             admitted => admitted,
@@ -44,7 +58,7 @@ impl Engine {
             loop {
                 let freed = self.room.listen();
                 match self.admit(events, bytes) {
-                    Err(full) if full.code == "queue" => freed.await,
+                    Err(full) if full.is_queue() => freed.await,
                     admitted => return admitted,
                 }
             }
@@ -53,7 +67,7 @@ impl Engine {
         in_time.unwrap_or_else(|| {
             let waited = ROOM_MAX.as_secs();
             let reason = format!("no capacity within {waited} seconds: {}", self.queue_full());
-            Err(Overloaded { code: "queue", reason })
+            Err(Overloaded { code: QUEUE, reason })
         })
     }
 
@@ -80,17 +94,20 @@ impl Engine {
             return refuse("wal", "the store's log is full, because another program reads it");
         }
         let queue = self.generation().plan.limits.queue;
-        let waiting = self.admitted.fetch_add(events, Ordering::SeqCst);
-        let waiting_bytes = self.admitted_bytes.fetch_add(bytes, Ordering::SeqCst);
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let next =
+            AdmittedCount { events: admitted.events + events, bytes: admitted.bytes + bytes };
         // Whoever comes first may be larger than the queue; it would never get in otherwise.
-        let is_full = queue < waiting + events || ADMITTED_BYTES < waiting_bytes + bytes;
-        if 0 < waiting && is_full {
-            // Given back without a word: who waits for room would wake itself for ever.
-            self.admitted.fetch_sub(events, Ordering::SeqCst);
-            self.admitted_bytes.fetch_sub(bytes, Ordering::SeqCst);
-            return refuse("queue", &self.queue_full());
+        if 0 < admitted.events && (queue < next.events || ADMITTED_BYTES < next.bytes) {
+            return refuse(QUEUE, &self.queue_full());
         }
-        Ok(Admitted { engine: self, events, bytes })
+        *admitted = next;
+        Ok(Admitted { engine: self, count: AdmittedCount { events, bytes } })
+    }
+
+    /// What becomes of messages that find no room.
+    pub(super) fn overflow(&self) -> Overflow {
+        self.generation().plan.limits.overflow
     }
 
     /// What is full, and the setting.
@@ -103,8 +120,10 @@ impl Engine {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.engine.admitted.fetch_sub(self.events, Ordering::SeqCst);
-        self.engine.admitted_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        let mut admitted = self.engine.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        admitted.events -= self.count.events;
+        admitted.bytes -= self.count.bytes;
+        drop(admitted);
         self.engine.room.notify(usize::MAX);
     }
 }

@@ -2,14 +2,17 @@
 //! start or an overflow left in the inbox.
 
 use super::Engine;
+use super::held::HeldPlace;
 use crate::intake::{self, Intake, Rejection};
 use crate::metrics::EventCounter;
 use crate::run::enrich::{Disposition, EventRun, KeptStage};
 use crate::run::memories::{FilterNote, Notebook, NotedEvent};
+use futures_util::FutureExt;
 use kernel::additions::Additions;
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -25,17 +28,32 @@ impl Engine {
                     return;
                 }
                 let engine = self.clone();
-                self.spawn(async move {
-                    engine.finish(walk).await;
-                    engine.in_flight().remove(&seq);
-                    drop(held);
-                    engine.outbox.wake_inbox();
-                });
+                self.spawn_held(seq, held, async move { engine.finish(walk).await });
             }
             None => {
                 self.outbox.leave_in_inbox();
             }
         }
+    }
+
+    /// Runs the task of an accepted event that is in memory until the task ends. One that panics
+    /// would panic again, so it is not taken up before the next start.
+    fn spawn_held(
+        self: &Arc<Self>,
+        seq: u64,
+        held: HeldPlace,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let engine = self.clone();
+        self.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                let what = "it waits in the inbox for the next start; please report it";
+                return tracing::error!(seq, "internal error (panic) with event {seq}: {what}");
+            }
+            engine.in_flight().remove(&seq);
+            drop(held);
+            engine.outbox.wake_inbox();
+        });
     }
 
     /// The remote road to its end: one transaction finishes the event.
@@ -247,14 +265,12 @@ impl Engine {
         }
         let event = self.event_of(row);
         let engine = self.clone();
-        self.spawn(async move {
+        self.spawn_held(seq, held, async move {
             match (event, lane) {
                 (Some(event), Some(lane)) => engine.take_emitted(event, lane).await,
                 (Some(event), None) => engine.finish(engine.resume(event, results)).await,
                 (None, _) => tracing::error!(seq, "an event of the inbox cannot be read"),
             }
-            engine.in_flight().remove(&seq);
-            drop(held);
         });
         Ok(())
     }
@@ -279,7 +295,18 @@ impl Engine {
 
     /// Its stages run from the start; the intake is behind it.
     fn resume(&self, event: Event, results: Vec<(String, String)>) -> EventRun {
-        let parsed = |it: (String, String)| Some((it.0, serde_json::from_str(&it.1).ok()?));
+        let parsed = |(stage, text): (String, String)| match serde_json::from_str(&text) {
+            Ok(value) => Some((stage, value)),
+            Err(_) => {
+                let seq = event.seq;
+                tracing::warn!(
+                    seq,
+                    stage,
+                    "a kept result cannot be read; the stage is called again"
+                );
+                None
+            }
+        };
         let known = results.into_iter().filter_map(parsed).collect();
         EventRun::resume(self.generation(), event, self.env.clone(), known)
     }

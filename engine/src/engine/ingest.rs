@@ -16,36 +16,37 @@ use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Receipt, Tally};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.
-    /// `remember` is what the source must know again after a restart.
+    /// `remember` is what the source must know again after a restart. `is_unheard`: nobody hears
+    /// the answers, so that what is refused is kept.
     pub async fn ingest(
         self: &Arc<Self>,
         source: &str,
         arrivals: Vec<ReceivedMessage>,
         remember: Vec<(String, String)>,
-        keeps_unreadable: bool,
+        is_unheard: bool,
     ) -> Result<Vec<IngestResult>, Overloaded> {
-        let arrivals = self.spread(source, arrivals, keeps_unreadable);
+        // One for all of it, also where a reload comes while it waits for room.
+        let generation = self.generation();
+        let Some(plan) = generation.plan.sources.iter().find(|it| *it.name == *source) else {
+            return Err(Overloaded { code: "stopping", reason: "the source is gone".to_owned() });
+        };
+        let arrivals = self.spread(&generation, plan, arrivals, is_unheard);
         let bytes: usize = arrivals.iter().map(MessagePart::size).sum();
         let _permit = match self.admit_or_wait(arrivals.len(), bytes).await {
             Ok(permit) => permit,
             Err(unavailable) => {
                 self.metrics.count(EventCounter::Shed, arrivals.len() as u64);
-                let overflow = self.generation().plan.limits.overflow;
-                let lets_go = unavailable.code == "queue" && overflow == Overflow::DropNewest;
-                if !lets_go || !keeps_unreadable {
+                let lets_go = unavailable.is_queue() && self.overflow() == Overflow::DropNewest;
+                if !lets_go || !is_unheard {
                     return Err(unavailable);
                 }
                 // A source that nobody waits for goes on with its next messages.
                 return self.remember(source, remember).await.map(|()| Vec::new());
             }
         };
-        let generation = self.generation();
-        let Some(plan) = generation.plan.sources.iter().find(|it| *it.name == *source) else {
-            return Err(Overloaded { code: "stopping", reason: "the source is gone".to_owned() });
-        };
         self.metrics.received(&plan.name, arrivals.len() as u64);
         let mut batch = Submission {
-            is_unheard: keeps_unreadable,
+            is_unheard,
             entries: Vec::with_capacity(arrivals.len() + remember.len()),
             slots: Vec::with_capacity(arrivals.len()),
             ..Submission::default()
@@ -66,15 +67,14 @@ impl Engine {
     /// answers brings at most [`intake::ITEMS_MAX`] at once.
     fn spread(
         &self,
-        source: &str,
+        generation: &Generation,
+        plan: &SourcePlan,
         arrivals: Vec<ReceivedMessage>,
         is_unheard: bool,
     ) -> Vec<MessagePart> {
-        let generation = self.generation();
-        let plan = generation.plan.sources.iter().find(|it| *it.name == *source);
-        let Some(plan) = plan.filter(|plan| plan.map.each.is_some()) else {
+        if plan.map.each.is_none() {
             return arrivals.into_iter().map(MessagePart::Message).collect();
-        };
+        }
         let now = (self.env.clock.wall(), &*self.env.random);
         let mut parts = Vec::new();
         for arrival in arrivals {
@@ -295,9 +295,15 @@ impl Engine {
         let is_gone = receipts.contains(&Receipt::Gone);
         let mut receipts = receipts.into_iter();
         for slot in batch.slots {
-            if let (PendingAnswer::Claimed(claimed), false) = (slot, is_gone) {
-                let receipt = receipts.next().expect("the store answers every entry");
-                self.answer(claimed, receipt);
+            match slot {
+                PendingAnswer::Claimed(claimed) if !is_gone => {
+                    let receipt = receipts.next().expect("the store answers every entry");
+                    self.answer(claimed, receipt);
+                }
+                PendingAnswer::Claimed(_) | PendingAnswer::Settled(_) => {}
+                PendingAnswer::Refused(_) | PendingAnswer::Noted(_) => {
+                    unreachable!("what a letter is taken from is neither kept nor noted again")
+                }
             }
         }
         Ok(!is_gone)

@@ -2,18 +2,19 @@
 //! stage and no place of another event: it is a timer in the event's own future.
 
 use super::cache::AnswerCache;
-use super::{OpenStage, condition};
+use super::{OpenStage, PANICKED, condition};
 use compiler::plan::StagePlan;
 use kernel::attempts::{AttemptLog, AttemptRecord};
 use kernel::env::{Env, within};
 use kernel::event::{Event, Outcome};
 use kernel::fault::{Cause, Fault};
-use kernel::time::Timestamp;
+use kernel::time::{Timestamp, write_duration};
 use language::expr::Scope;
 use smol::lock::Semaphore;
 use stages::contract::{Addition, Enricher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a stage ended for one event.
 #[derive(Debug)]
@@ -126,7 +127,8 @@ async fn tries(
             let pass = match admitted.transpose() {
                 Ok(pass) => pass,
                 Err(wait) => {
-                    let reason = format!("not called: its breaker is open for another {wait:?}");
+                    let wait = write_duration(Duration::from_secs_f64(wait.as_secs_f64().ceil()));
+                    let reason = format!("not called: its breaker is open for another {wait}");
                     let (outcome, result) = (Outcome::CircuitOpen, Err(reason));
                     return TriedCall { attempts, outcome, result, log };
                 }
@@ -182,7 +184,10 @@ async fn once(
     let caught = futures_util::FutureExt::catch_unwind(call);
     match within(&*env.clock, timeout, caught).await {
         Some(Ok(result)) => result,
-        Some(Err(_)) => Err(Fault::permanent("the stage panicked")),
-        None => Err(Fault::transient(Cause::Timeout, format!("no response within {timeout:?}"))),
+        Some(Err(_)) => Err(Fault::permanent(PANICKED)),
+        None => {
+            let reason = format!("no response within {}", write_duration(timeout));
+            Err(Fault::transient(Cause::Timeout, reason))
+        }
     }
 }

@@ -20,7 +20,7 @@ const OF_CALLS: [&str; 6] = [
 
 /// A call of a target has ended.
 pub fn of_target(health: &PartHealth, result: Result<(), &Fault>) {
-    let Err(fault) = result else { return OF_CALLS.iter().for_each(|it| health.clear(it)) };
+    let Err(fault) = result else { return has_succeeded(health) };
     let advice = match fault.class {
         FaultClass::Configuration => {
             "its deliveries wait: correct the token or the permission; it is retried automatically"
@@ -35,13 +35,17 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>) {
 
 /// A call of a stage has ended.
 pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
-    let Err(fault) = result else { return health.clear_all() };
+    let Err(fault) = result else { return has_succeeded(health) };
     let advice = match fault.class {
         FaultClass::Configuration => "correct the token or the permission",
         FaultClass::Transient => "calls are retried according to the policy",
         FaultClass::Permanent => "`on-error` decides what happens to the event",
     };
     health.report(problem(fault).advise(advice));
+}
+
+fn has_succeeded(health: &PartHealth) {
+    OF_CALLS.iter().for_each(|it| health.clear(it));
 }
 
 fn problem(fault: &Fault) -> HealthProblem {

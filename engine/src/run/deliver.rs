@@ -13,7 +13,7 @@ use super::relays::RelayedEvents;
 use super::stop::StopSignal;
 use super::target::{MessageContext, OutgoingMessage};
 use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
-use super::{Target, condition};
+use super::{PANICKED, Target, condition};
 use crate::engine::{Engine, OutboxSeat};
 use compiler::plan::{CallPolicy, WISH_MAX};
 use futures_util::FutureExt;
@@ -383,10 +383,12 @@ async fn note(engine: &Engine, settlements: &[Settlement], relayed: &RelayedEven
             settlements.iter().map(|settlement| (Entry::Settle(settlement.clone()), settlement));
         ends.flat_map(|(entry, it)| [Some(entry), relayed.after(engine, it)]).flatten().collect()
     };
-    while !settlements.is_empty() && engine.store.submit(entries()).await.is_err() {
+    while !settlements.is_empty() {
+        let Err(fault) = engine.store.submit(entries()).await else { return };
         if engine.is_stopping() || engine.store.is_broken() {
             return;
         }
+        tracing::debug!(reason = %fault, "the end of a delivery was not stored; retrying");
         engine.env.clock.sleep(STORE_PAUSE).await;
     }
 }
@@ -433,7 +435,7 @@ pub(super) async fn guarded<T>(
     let timeout = target.policy.timeout;
     match within(clock, timeout, AssertUnwindSafe(call).catch_unwind()).await {
         Some(Ok(answer)) => Ok(answer),
-        Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
+        Some(Err(_)) => Err(Fault::permanent(PANICKED)),
         None => {
             let shown = kernel::time::write_duration(timeout);
             Err(Fault::transient(Cause::Timeout, format!("no response within {shown}")))

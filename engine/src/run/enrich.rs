@@ -5,11 +5,11 @@
 //! over them runs every local stage that can run. Remote ones are asked side by side in one
 //! future per event.
 
-use super::Generation;
 use super::attempt::{self, CallOutcome};
 use super::memories::Notebook;
 use super::relays;
 use super::tap::TapSide;
+use super::{Generation, PANICKED};
 use super::{alerts, facts};
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
@@ -21,7 +21,7 @@ use kernel::env::{Clock, Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::fault::Fault;
 use kernel::pattern::glob_fits;
-use kernel::time::Timestamp;
+use kernel::time::{Timestamp, write_duration};
 use language::expr::Scope;
 use serde_json::Value;
 use smol::lock::Semaphore;
@@ -327,7 +327,8 @@ impl EventRun {
     /// What has not ended when the event's time is over is timed out, each stage by its own
     /// `on-error`.
     fn time_out(&mut self, limit: Duration) {
-        let reason = format!("the event's {limit:?} were used up");
+        let limit = write_duration(limit);
+        let reason = format!("the event spent more than {limit} in its stages (`event-timeout`)");
         for index in 0..self.states.len() {
             if matches!(self.states[index], RunState::Waiting | RunState::Asked)
                 && self.fate.is_none()
@@ -377,7 +378,7 @@ impl EventRun {
                     self.show(index, TapSide::In);
                     let event = &self.event;
                     let result = catch_unwind(AssertUnwindSafe(|| local.enrich(event)))
-                        .unwrap_or_else(|_| Err(Fault::permanent("the stage panicked")));
+                        .unwrap_or_else(|_| Err(Fault::permanent(PANICKED)));
                     let (started, micros) = clock.lap();
                     let (outcome, addition, error) = match result {
                         Ok(addition) => (Outcome::Ok, Some(addition), None),

@@ -115,7 +115,7 @@ impl Restarts {
         };
         let caught = AssertUnwindSafe(work).catch_unwind();
         let result = smol::future::or(caught, steady).await;
-        result.unwrap_or_else(|_| Err(Fault::permanent("it panicked, which is a bug")))
+        result.unwrap_or_else(|_| Err(Fault::permanent(super::PANICKED)))
     }
 }
 

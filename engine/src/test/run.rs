@@ -225,8 +225,8 @@ impl CaseTrial {
         let arrivals = Arc::new(Arrivals { probe: probe.clone(), list: Mutex::default() });
         let (remembering, remember) = (store.clone(), generation.remember());
         simulation.complete(async move { remembering.submit(vec![remember]).await });
-        engine.spawn(engine.clone().drain_inbox());
-        engine.spawn(engine.clone().wake_memories());
+        engine.keep_running("reading the inbox", Engine::drain_inbox);
+        engine.keep_running("waking what remembers", Engine::wake_memories);
         for target in generation.targets.values() {
             let worker = DeliveryWorker::new(engine.clone(), target.clone());
             let running = engine.clone();
@@ -343,7 +343,7 @@ impl CaseTrial {
                 json!({ "headers": headers, "query": query, "method": method, "path": route.path }),
             )
         });
-        let keeps_unreadable = http.is_none();
+        let is_unheard = http.is_none();
         let is_message = !matches!(given.content, InputContent::Data(_));
         let at = self.simulation.env.clock.wall();
         let received = self.received(given, route, &headers);
@@ -369,7 +369,7 @@ impl CaseTrial {
         let arrival = on_topic.map_or_else(one, sources::received);
         let (engine, door) = (self.engine.clone(), door.to_owned());
         let answer = self.simulation.complete(async move {
-            engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
+            engine.ingest(&door, vec![arrival], Vec::new(), is_unheard).await
         });
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));

@@ -206,10 +206,12 @@ impl Store {
     /// the database, the fault comes within a few seconds.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
+        let count = entries.len();
         let hashes = entries.iter().map(|entry| self.shared.keys.hash_of(entry)).collect();
         let command = Command::Write(Submission { entries, hashes, reply: Some(reply) });
         self.shared.commands.send(command).await.map_err(|_| self.gone())?;
         let committed = answer.recv().await.map_err(|_| self.gone())??;
+        assert_eq!(committed.receipts.len(), count, "a receipt for each entry");
         Ok(committed.receipts)
     }
 
