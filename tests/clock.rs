@@ -33,7 +33,7 @@ fn folder() -> TempDir {
 /// What was stored since the last look: `01T07:30 row`.
 fn sent(world: &World) -> Vec<String> {
     let stored = std::mem::take(&mut *world.stored.lock().expect("no panic"));
-    let shown = |stored: &std::sync::Arc<store::Stored>| {
+    let shown = |stored: &std::sync::Arc<store::StoredEvent>| {
         let (time, id) = (stored.envelope.time.to_string(), &stored.envelope.id);
         let row = id.split_once(&time).expect("the id has the time").1;
         format!("{}{}", &time[8..16], row.replace('/', " "))

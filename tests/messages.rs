@@ -47,7 +47,7 @@ impl World {
     /// What is stored: the id, subject and data of each event.
     fn events(&self) -> Vec<String> {
         let stored = self.stored.lock().expect("no panic");
-        let line = |stored: &std::sync::Arc<store::Stored>| {
+        let line = |stored: &std::sync::Arc<store::StoredEvent>| {
             let envelope = &stored.envelope;
             format!("{} {} {}", envelope.id, envelope.subject, stored.body.data_text())
         };

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{self, RetentionPolicy, Stored, Watcher};
+use store::{self, CommitObserver, RetentionPolicy, StoredEvent};
 use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Events of one run.
@@ -52,7 +52,7 @@ pub(crate) fn dark() -> Result<FetchResponse, Fault> {
 }
 
 /// When each event was stored, and how, by its id.
-pub(crate) type Ends = BTreeMap<String, (Duration, Arc<Stored>)>;
+pub(crate) type Ends = BTreeMap<String, (Duration, Arc<StoredEvent>)>;
 
 /// Notes the end of each event.
 #[derive(Clone)]
@@ -61,8 +61,8 @@ struct Seen {
     stored: Arc<Mutex<Ends>>,
 }
 
-impl Watcher for Seen {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for Seen {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         let now = self.clock.monotonic();
         let mut stored = self.stored.lock().expect("no test panics");
         for it in batch {

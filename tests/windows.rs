@@ -232,7 +232,7 @@ fn visits(all: &[&SentEvent], tell: &mut impl FnMut(&str, i64, String)) {
 }
 
 /// What is stored with an event beside its type, subject and time.
-fn said(stored: &store::Stored) -> String {
+fn said(stored: &store::StoredEvent) -> String {
     let data: serde_json::Value =
         serde_json::from_str(stored.body.data_text()).expect("it is JSON");
     let enrich: serde_json::Value = serde_json::from_str(&stored.enrich).expect("it is JSON");

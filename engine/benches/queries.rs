@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use store::{
-    Entry, Finished, RetentionPolicy, SearchFields, Settings, Store, StoreLocation, Stored,
-    Synchronous, Watcher,
+    CommitObserver, FinishedEvent, RetentionPolicy, SearchFields, Settings, Store, StoreEntry,
+    StoreLocation, StoredEvent, Synchronous,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -123,8 +123,8 @@ fn searched() -> RetentionPolicy {
 
 struct Nobody;
 
-impl Watcher for Nobody {
-    fn committed(&mut self, _: &[Arc<Stored>]) {}
+impl CommitObserver for Nobody {
+    fn committed(&mut self, _: &[Arc<StoredEvent>]) {}
     fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
 }
 
@@ -166,7 +166,7 @@ fn fill(path: &Path, count: usize, notes: Notes) -> Result<()> {
             let note = (notes != Notes::None).then(|| Notes::note(&mut random));
             entry(&mix.next(n), note, end - SPAN + SPAN * n as f64 / count as f64)
         });
-        let entries = entries.collect::<Result<Vec<Entry>>>()?;
+        let entries = entries.collect::<Result<Vec<StoreEntry>>>()?;
         smol::block_on(store.submit(entries)).map_err(|fault| fault.to_string())?;
         if batch % 50 == 0 {
             smol::block_on(store.tick());
@@ -181,7 +181,7 @@ fn fill(path: &Path, count: usize, notes: Notes) -> Result<()> {
 }
 
 /// A message as the doorbell's pipeline stores it, from this time.
-fn entry(message: &str, note: Option<String>, seconds: f64) -> Result<Entry> {
+fn entry(message: &str, note: Option<String>, seconds: f64) -> Result<StoreEntry> {
     let mut value: Value = serde_json::from_str(message)?;
     if let Some(note) = note {
         value["data"]["note"] = note.into();
@@ -199,7 +199,7 @@ fn entry(message: &str, note: Option<String>, seconds: f64) -> Result<Entry> {
         error: None,
         attempt_log: AttemptLog::default(),
     };
-    Ok(Entry::Record(Finished {
+    Ok(StoreEntry::Record(FinishedEvent {
         event: EndedEvent {
             seq: 0,
             generation: 1,

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use store::{
-    self, DeliveryState, DeliveryTraits, DueLimits, Entry, Finished, KeepRule, NewDelivery,
-    RetentionPolicy, Settings, Settlement, Store, StoreLocation, Stored, Synchronous, Watcher,
+    self, CommitObserver, DeliveryState, DeliveryTraits, DueLimits, FinishedEvent, KeepRule,
+    NewDelivery, RetentionPolicy, Settings, Settlement, Store, StoreEntry, StoreLocation,
+    StoredEvent, Synchronous,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -38,8 +39,8 @@ fn now() -> Instant {
 
 struct Nobody;
 
-impl Watcher for Nobody {
-    fn committed(&mut self, _: &[Arc<Stored>]) {}
+impl CommitObserver for Nobody {
+    fn committed(&mut self, _: &[Arc<StoredEvent>]) {}
     fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
 }
 
@@ -70,9 +71,9 @@ impl Opened {
     }
 }
 
-fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> Entry {
+fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> StoreEntry {
     let text = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(500));
-    Entry::Record(Finished {
+    StoreEntry::Record(FinishedEvent {
         event: EndedEvent {
             seq: 0,
             generation: 1,
@@ -223,7 +224,7 @@ fn outbox(count: usize) -> Result<()> {
         }
         let settled = due.into_iter().map(|it| {
             delivered += 1;
-            Entry::Settle(Settlement {
+            StoreEntry::Settle(Settlement {
                 sink: it.sink,
                 seq: it.seq,
                 state: DeliveryState::Done,

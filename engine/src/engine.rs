@@ -162,16 +162,16 @@ pub struct Engine {
     stopped: Signal,
     outbox: Arc<Outbox>,
     pauses: NodePauses,
-    probe: OnceLock<Arc<dyn Probe>>,
+    observer: OnceLock<Arc<dyn IngestObserver>>,
 }
 
 /// Sees what becomes of events, for who tests a pipeline.
-pub trait Probe: Send + Sync {
+pub trait IngestObserver: Send + Sync {
     /// The intake has decided on a message.
     fn taken(&self, taken: &Intake);
-    /// The stages of an event have ended like this, and it comes to `verdict`; `by` is the stage
+    /// The stages of an event have ended like this, and it comes to `disposition`; `by` is the stage
     /// that let it go or set it aside.
-    fn ended(&self, results: &[StageResult], verdict: &Disposition, by: Option<&Arc<str>>);
+    fn ended(&self, results: &[StageResult], disposition: &Disposition, by: Option<&Arc<str>>);
 }
 
 impl Engine {
@@ -207,7 +207,7 @@ impl Engine {
             stopped: Signal::new(),
             outbox,
             pauses: NodePauses::default(),
-            probe: OnceLock::new(),
+            observer: OnceLock::new(),
         })
     }
 
@@ -231,28 +231,28 @@ impl Engine {
         generation.taps.follow(generation.number, &generation.plan);
     }
 
-    /// From now on `probe` sees what becomes of events. Only the first one is asked.
-    pub fn observe(&self, probe: Arc<dyn Probe>) {
-        self.probe.get_or_init(|| probe);
+    /// From now on `observer` sees what becomes of events. Only the first one is asked.
+    pub fn observe(&self, observer: Arc<dyn IngestObserver>) {
+        self.observer.get_or_init(|| observer);
     }
 
     /// What the stages made of an event.
-    fn conclude(&self, walk: EventRun) -> (Disposition, RunTally) {
-        let mut tally = walk.tally();
-        let mut verdict = match self.probe.get() {
-            None => walk.finish(),
-            Some(probe) => {
-                let results: Vec<StageResult> = walk.results().cloned().collect();
-                let by = walk.ended_by().cloned();
-                let verdict = walk.finish();
-                probe.ended(&results, &verdict, by.as_ref());
-                verdict
+    fn conclude(&self, event_run: EventRun) -> (Disposition, RunTally) {
+        let mut tally = event_run.tally();
+        let mut disposition = match self.observer.get() {
+            None => event_run.finish(),
+            Some(observer) => {
+                let results: Vec<StageResult> = event_run.results().cloned().collect();
+                let by = event_run.ended_by().cloned();
+                let disposition = event_run.finish();
+                observer.ended(&results, &disposition, by.as_ref());
+                disposition
             }
         };
-        if let Disposition::Finished(routed) = &mut verdict {
+        if let Disposition::Finished(routed) = &mut disposition {
             tally.measured = std::mem::take(&mut routed.measured);
         }
-        (verdict, tally)
+        (disposition, tally)
     }
 
     /// Wakes the workers of targets.

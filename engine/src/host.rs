@@ -31,7 +31,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::{self, Settings, Store, StoreFault, StoreTrouble, Stored, Synchronous, Watcher};
+use store::{
+    self, CommitObserver, Settings, Store, StoreFault, StoreTrouble, StoredEvent, Synchronous,
+};
 use wire::Wire;
 
 /// How long a stop waits for requests and tasks when the store is broken.
@@ -417,8 +419,8 @@ struct Bridge {
     outbox: Arc<Outbox>,
 }
 
-impl Watcher for Bridge {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for Bridge {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         self.hubs.publish(batch);
     }
 

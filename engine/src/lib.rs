@@ -37,7 +37,7 @@
 //!
 //! ```text
 //! bytes ─▶ intake ─▶ local stages ─┬─ nothing to wait for ─▶ record ───────────────▶ streams, outbox
-//!                                  └─ a stage must wait ───▶ accept ─▶ walk ─▶ finish ─▶ the same
+//!                                  └─ a stage must wait ───▶ accept ─▶ run ─▶ finish ─▶ the same
 //! ```
 //!
 //! [`intake`] reads a message by the source's map, schema and rules. [`run::enrich`] runs the

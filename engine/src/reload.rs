@@ -38,7 +38,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Entry, ReloadRecord, RetentionPolicy, Store, StoreFault};
+use store::{ReloadRecord, RetentionPolicy, Store, StoreEntry, StoreFault};
 
 /// The longest that opening a generation may take.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -345,7 +345,7 @@ impl Reloader {
         self.supervisor.close_targets(diff).await;
         self.engine.drop_pauses().await;
         let sinks = generation.plan.outside();
-        if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
+        if let Err(fault) = store.submit(vec![StoreEntry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");
         }
         self.supervisor.apply(diff, sources).await;
@@ -432,7 +432,7 @@ impl Reloader {
             changes,
             diagnostics,
         };
-        if let Err(fault) = self.engine.store.submit(vec![Entry::Reload(record)]).await {
+        if let Err(fault) = self.engine.store.submit(vec![StoreEntry::Reload(record)]).await {
             tracing::warn!(reason = %fault, "the reload history could not be written");
         }
     }

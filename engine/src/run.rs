@@ -46,7 +46,7 @@ use smol::lock::Semaphore;
 use stages::contract::{Enricher, HttpRoute};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::Entry;
+use store::StoreEntry;
 use tap::StageTaps;
 
 /// The fault of a call that panicked.
@@ -94,10 +94,10 @@ pub struct OpenStage {
 
 impl Generation {
     /// Tells the store who remembers from now on; what others remembered is forgotten.
-    pub fn remember(&self) -> Entry {
+    pub fn remember(&self) -> StoreEntry {
         let nodes = self.memories.values().map(|memory| memory.node.clone()).collect();
         let rules = self.plan.rules().into_iter().map(Arc::new).collect();
-        Entry::Remember { generation: self.number, nodes, rules }
+        StoreEntry::Remember { generation: self.number, nodes, rules }
     }
 
     /// An opened stage by its name.

@@ -27,7 +27,7 @@ use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use store::Stored;
+use store::StoredEvent;
 use wire::Fetch;
 
 /// What stages share; lent by the engine to `open`.
@@ -541,7 +541,7 @@ pub struct Outgoing {
     event: OnceLock<Event>,
     globals: Arc<Globals>,
     /// The event as stored, for its JSON.
-    pub stored: Arc<Stored>,
+    pub stored: Arc<StoredEvent>,
     /// `<event id>/<sink>`: the same for every attempt.
     pub key: String,
     /// What the engine allows this attempt.
@@ -550,7 +550,12 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// A stored event on its way to a target; `globals` is what expressions read besides it.
-    pub fn new(stored: Arc<Stored>, globals: Arc<Globals>, key: String, timeout: Duration) -> Self {
+    pub fn new(
+        stored: Arc<StoredEvent>,
+        globals: Arc<Globals>,
+        key: String,
+        timeout: Duration,
+    ) -> Self {
         Outgoing { event: OnceLock::new(), globals, stored, key, timeout }
     }
 
@@ -567,7 +572,7 @@ impl Outgoing {
 }
 
 /// A stored event as expressions read it; `None` where it is not JSON.
-pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
+pub fn event_of(stored: &StoredEvent, globals: Arc<Globals>) -> Option<Event> {
     let data: Value = serde_json::from_str(stored.body.data_text()).ok()?;
     let enrich: Map<String, Value> = serde_json::from_str(&stored.enrich).ok()?;
     Some(Event {

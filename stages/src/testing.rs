@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::Stored;
+use store::StoredEvent;
 use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Answers from a list and remembers what it was asked.
@@ -153,7 +153,7 @@ pub(crate) fn alone() -> Services {
 
 pub(crate) fn outgoing(data: Value) -> Outgoing {
     let event = event(data);
-    let stored = Stored {
+    let stored = StoredEvent {
         pos: 43,
         seq: event.seq,
         generation: event.generation,

@@ -58,7 +58,7 @@ pub(super) enum Fate {
 pub(super) const FATES: [Fate; 4] = [Fate::Dropped, Fate::Prefix, Fate::Reordered, Fate::Torn];
 
 /// One change of the folder.
-pub(super) struct Entry<'a> {
+pub(super) struct StoreEntry<'a> {
     what: usize,
     file: usize,
     offset: usize,
@@ -66,7 +66,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// What a log says; its last entry may be half written.
-pub(super) fn entries(log: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+pub(super) fn entries(log: &[u8]) -> impl Iterator<Item = StoreEntry<'_>> {
     let mut rest = log;
     std::iter::from_fn(move || {
         let (head, after) = rest.split_at_checked(8 * HEAD)?;
@@ -76,7 +76,7 @@ pub(super) fn entries(log: &[u8]) -> impl Iterator<Item = Entry<'_>> {
         };
         let (bytes, after) = after.split_at_checked(number(3))?;
         rest = after;
-        Some(Entry { what: number(0), file: number(1), offset: number(2), bytes })
+        Some(StoreEntry { what: number(0), file: number(1), offset: number(2), bytes })
     })
 }
 
@@ -96,9 +96,9 @@ impl Disk {
     }
 
     /// Takes over what was done.
-    pub(super) fn follow<'a>(&mut self, entries: impl Iterator<Item = Entry<'a>>) {
+    pub(super) fn follow<'a>(&mut self, entries: impl Iterator<Item = StoreEntry<'a>>) {
         let mut descriptors = HashMap::new();
-        for Entry { what, file, offset, bytes } in entries {
+        for StoreEntry { what, file, offset, bytes } in entries {
             self.clock += 1;
             match what {
                 1 => {
@@ -222,7 +222,7 @@ fn write(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
 
 #[test]
 fn what_was_synced_is_kept_and_the_rest_may_go() {
-    let entry = |what, file, offset, bytes| Entry { what, file, offset, bytes };
+    let entry = |what, file, offset, bytes| StoreEntry { what, file, offset, bytes };
     let done = || {
         let (sure, lost, late): (&[u8], &[u8], &[u8]) = (b"sure", b"lost", b"late");
         [

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Stored;
+use store::StoredEvent;
 
 /// 2026-01-01T00:00:00Z, where the virtual clock begins.
 pub(crate) const START: i64 = 1_767_225_600;
@@ -43,7 +43,7 @@ pub(crate) type StoredCounts = BTreeMap<(String, String, i64, String), usize>;
 pub(crate) struct EventHours<'a> {
     /// Its text, with a comment that makes a reload of it.
     pub(crate) pipeline: &'a dyn Fn(&str) -> String,
-    pub(crate) said: &'a dyn Fn(&Stored) -> String,
+    pub(crate) said: &'a dyn Fn(&StoredEvent) -> String,
 }
 
 impl EventHours<'_> {
@@ -114,7 +114,7 @@ impl EventHours<'_> {
     }
 
     fn add(&self, world: &World, start: i64, told: &mut StoredCounts) {
-        let stored: Vec<Arc<Stored>> = world.stored.lock().expect("no panic").clone();
+        let stored: Vec<Arc<StoredEvent>> = world.stored.lock().expect("no panic").clone();
         for it in &stored {
             let envelope = &it.envelope;
             let at = envelope.time.0 / 1_000_000 - start;

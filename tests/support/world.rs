@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{self, Settings, StoreLocation, Stored, Synchronous, Watcher};
+use store::{self, CommitObserver, Settings, StoreLocation, StoredEvent, Synchronous};
 use tempfile::TempDir;
 use wire::{Fetch, FetchRequest, FetchResponse};
 
@@ -245,11 +245,11 @@ struct Commits {
     journal: Arc<Journal>,
     hubs: Arc<Hubs>,
     outbox: Arc<Outbox>,
-    stored: Arc<Mutex<Vec<Arc<Stored>>>>,
+    stored: Arc<Mutex<Vec<Arc<StoredEvent>>>>,
 }
 
-impl Watcher for Commits {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for Commits {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         for stored in batch {
             let (id, generation) = (&stored.envelope.id, stored.generation);
             self.journal.note(&*self.clock, &format!("{id} stored, generation {generation}"));
@@ -284,7 +284,7 @@ pub(crate) struct World {
     pub(crate) journal: Arc<Journal>,
     pub(crate) outside: Arc<Outside>,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) stored: Arc<Mutex<Vec<Arc<Stored>>>>,
+    pub(crate) stored: Arc<Mutex<Vec<Arc<StoredEvent>>>>,
     ports: Arc<NotedPorts>,
     running: Running,
     health: BTreeMap<String, String>,
@@ -363,7 +363,7 @@ impl World {
         let loaded = loader.load(mode).expect("it reads");
         let plan = loaded.plan.ok_or_else(|| compiler::report::headline(&loaded.diagnostics))?;
         let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
-        let stored = Arc::<Mutex<Vec<Arc<Stored>>>>::default();
+        let stored = Arc::<Mutex<Vec<Arc<StoredEvent>>>>::default();
         let commits = Commits {
             clock,
             journal: journal.clone(),

@@ -16,19 +16,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use store::{DeadLetter, Entry, InboxRow, Notes, Receipt, StoreFault};
+use store::{DeadLetter, InboxRow, Notes, StoreEntry, StoreFault, WriteReceipt};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
-    pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, walk: EventRun) {
-        match self.held.try_hold(walk.event().body.size()) {
+    pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, event_run: EventRun) {
+        match self.held.try_hold(event_run.event().body.size()) {
             Some(held) => {
                 // The pump may have found its row first.
                 if !self.in_flight().insert(seq) {
                     return;
                 }
                 let engine = self.clone();
-                self.spawn_held(seq, held, async move { engine.finish(walk).await });
+                self.spawn_held(seq, held, async move { engine.finish(event_run).await });
             }
             None => {
                 self.outbox.leave_in_inbox();
@@ -57,34 +57,34 @@ impl Engine {
     }
 
     /// The remote road to its end: one transaction finishes the event.
-    async fn finish(self: &Arc<Self>, mut walk: EventRun) {
+    async fn finish(self: &Arc<Self>, mut event_run: EventRun) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner).clone();
-        walk.run(&places, &|stage, output| self.keep(stage, output)).await;
-        self.end(walk, None).await;
+        event_run.run(&places, &|stage, output| self.keep(stage, output)).await;
+        self.end(event_run, None).await;
     }
 
     /// Its stages have ended, and what it comes to is written; with what was noted about it, where
     /// that was not judged before.
-    async fn end(self: &Arc<Self>, walk: EventRun, notes: Option<Notes>) {
-        let received = walk.event().envelope.received;
-        let (verdict, tally) = self.conclude(walk);
-        let (entry, fate) = match verdict {
+    async fn end(self: &Arc<Self>, event_run: EventRun, notes: Option<Notes>) {
+        let received = event_run.event().envelope.received;
+        let (disposition, tally) = self.conclude(event_run);
+        let (entry, fate) = match disposition {
             Disposition::Finished(finished) => {
-                (Entry::Finish(finished.stored()), EventCounter::Stored)
+                (StoreEntry::Finish(finished.stored()), EventCounter::Stored)
             }
             Disposition::Discarded(event, reason) => {
-                (Entry::Discard { event, reason }, EventCounter::Discarded)
+                (StoreEntry::Discard { event, reason }, EventCounter::Discarded)
             }
             Disposition::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
-                (Entry::Bury { event, letter }, EventCounter::Dead)
+                (StoreEntry::DeadLetter { event, letter }, EventCounter::Dead)
             }
         };
         let Some(receipt) = self.settle_accepted(entry.clone(), notes).await else { return };
         match (receipt, entry) {
-            (Receipt::Duplicate { .. }, _) => {}
-            (Receipt::Dropped { node }, _) => self.metrics.discarded(&node),
-            (_, Entry::Discard { reason, .. }) => {
+            (WriteReceipt::Duplicate { .. }, _) => {}
+            (WriteReceipt::Dropped { node }, _) => self.metrics.discarded(&node),
+            (_, StoreEntry::Discard { reason, .. }) => {
                 self.count_run(&tally, received);
                 self.metrics.discarded(&reason);
             }
@@ -97,9 +97,13 @@ impl Engine {
 
     /// Writes how an accepted event goes on. A store that is full or busy is asked again; the event
     /// is safe in the inbox meanwhile. `None` when the store takes nothing any more.
-    async fn settle_accepted(&self, entry: Entry, notes: Option<Notes>) -> Option<Receipt> {
+    async fn settle_accepted(
+        &self,
+        entry: StoreEntry,
+        notes: Option<Notes>,
+    ) -> Option<WriteReceipt> {
         let entry = match notes {
-            Some(notes) => Entry::Judged { notes, entry: Box::new(entry) },
+            Some(notes) => StoreEntry::Judged { notes, entry: Box::new(entry) },
             None => entry,
         };
         loop {
@@ -120,27 +124,27 @@ impl Engine {
         self.metrics.count(EventCounter::Accepted, 1);
         let as_sent = event.clone();
         let taken = intake::filter(&generation.plan, event, &generation.memories);
-        self.probe.get().inspect(|it| it.taken(&taken));
+        self.observer.get().inspect(|it| it.taken(&taken));
         match taken {
             Intake::Event(event, filters) => {
-                let mut walk = EventRun::start(generation, *event, self.env.clone());
+                let mut event_run = EventRun::start(generation, *event, self.env.clone());
                 let NotedEvent { notes, answers, .. } =
-                    self.noted(lane, walk.event(), filters, |it| walk.note(it));
-                if !walk.is_remote() && !answers {
-                    return self.end(walk, Some(notes)).await;
+                    self.noted(lane, event_run.event(), filters, |it| event_run.note(it));
+                if !event_run.is_remote() && !answers {
+                    return self.end(event_run, Some(notes)).await;
                 }
-                let take = Entry::Take(walk.event().clone());
+                let take = StoreEntry::Take(event_run.event().clone());
                 match self.settle_accepted(take, Some(notes)).await {
-                    Some(Receipt::Judged { outputs, .. }) => walk.judged(&outputs),
-                    Some(Receipt::Dropped { node }) => return self.metrics.discarded(&node),
-                    Some(Receipt::Accepted { .. }) => walk.judged(&[]),
+                    Some(WriteReceipt::Judged { outputs, .. }) => event_run.judged(&outputs),
+                    Some(WriteReceipt::Dropped { node }) => return self.metrics.discarded(&node),
+                    Some(WriteReceipt::Accepted { .. }) => event_run.judged(&[]),
                     _ => return,
                 }
-                self.finish(walk).await;
+                self.finish(event_run).await;
             }
             Intake::Discarded(event, reason, filters) => {
                 let notes = self.noted(lane, &event, filters, |_| {}).notes;
-                let entry = Entry::Discard { event: *event, reason: reason.clone() };
+                let entry = StoreEntry::Discard { event: *event, reason: reason.clone() };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
                     self.metrics.discarded(&reason);
                 }
@@ -148,7 +152,7 @@ impl Engine {
             Intake::Refused(refusal) => {
                 let letter = self.letter_of_filter(&as_sent, &refusal);
                 let notes = self.noted(lane, &as_sent, Vec::new(), |_| {}).notes;
-                let entry = Entry::Bury { event: as_sent, letter };
+                let entry = StoreEntry::DeadLetter { event: as_sent, letter };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
                     self.metrics.count(EventCounter::Dead, 1);
                 }
@@ -181,7 +185,7 @@ impl Engine {
             let now = self.env.clock.wall();
             let is_set = wake != 0 && wake != i64::MAX;
             if is_set && wake <= now.0 {
-                if self.store.submit(vec![Entry::Wake]).await.is_err() {
+                if self.store.submit(vec![StoreEntry::Wake]).await.is_err() {
                     let pause = self.env.clock.sleep(Duration::from_secs(1));
                     smol::future::or(pause, self.when_stopped()).await;
                 }
@@ -201,7 +205,7 @@ impl Engine {
     /// Keeps what a remote stage answered while others are still asked, so that a crash does not
     /// ask it again. Nobody waits for it: without it the stage is asked once more.
     fn keep(self: &Arc<Self>, stage: &KeptStage<'_>, output: &Value) {
-        let entry = Entry::Result {
+        let entry = StoreEntry::Result {
             seq: stage.seq,
             stage: stage.name.clone(),
             generation: stage.generation,

@@ -12,7 +12,7 @@ use compiler::spec::Overflow;
 use kernel::event::{Event, Priority};
 use kernel::time::Timestamp;
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Receipt, Tally};
+use store::{DeadLetter, DeadLetterWhat, EventTally, LetterMaker, StoreEntry, WriteReceipt};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.
@@ -116,7 +116,7 @@ impl Engine {
             generation: generation.number,
         };
         let taken = intake::take(&generation.plan, incoming, &self.env.random);
-        self.probe.get().inspect(|it| it.taken(&taken));
+        self.observer.get().inspect(|it| it.taken(&taken));
         match taken {
             Intake::Event(event, notes) => {
                 arrival.noted.as_ref().inspect(|noted| drop(noted.set((*event).clone())));
@@ -131,7 +131,7 @@ impl Engine {
             }
             Intake::Discarded(event, name, notes) => {
                 let arrived = IngestArrived { generation, plan, arrival: &arrival, received };
-                self.let_go(&arrived, &event, name, notes, batch);
+                self.discard(&arrived, &event, name, notes, batch);
             }
             Intake::Refused(refusal) => self.reject(generation, plan, &arrival, refusal, batch),
         }
@@ -157,7 +157,7 @@ impl Engine {
         source: &str,
         remember: Vec<(String, String)>,
     ) -> Result<(), Overloaded> {
-        let entries: Vec<Entry> = saves(&Arc::from(source), remember).collect();
+        let entries: Vec<StoreEntry> = saves(&Arc::from(source), remember).collect();
         if entries.is_empty() {
             return Ok(());
         }
@@ -173,19 +173,21 @@ impl Engine {
         filters: Vec<FilterNote>,
         batch: &mut Submission,
     ) {
-        let walk = EventRun::start(arrived.generation.clone(), event, self.env.clone());
-        let (id, received) = (walk.event().envelope.id.clone(), walk.event().envelope.received);
-        let noted = arrived.notes(walk.event(), filters, batch, |arrived| walk.note(arrived));
-        if walk.is_remote() || noted.as_ref().is_some_and(|noted| noted.answers) {
-            let entry = Entry::Accept(walk.event().clone());
-            let then = Then::Run(Box::new(walk));
+        let event_run = EventRun::start(arrived.generation.clone(), event, self.env.clone());
+        let (id, received) =
+            (event_run.event().envelope.id.clone(), event_run.event().envelope.received);
+        let noted =
+            arrived.notes(event_run.event(), filters, batch, |arrived| event_run.note(arrived));
+        if event_run.is_remote() || noted.as_ref().is_some_and(|noted| noted.answers) {
+            let entry = StoreEntry::Accept(event_run.event().clone());
+            let then = Then::Run(Box::new(event_run));
             return batch.push_noted(entry, noted, id, then);
         }
-        let (verdict, tally) = self.conclude(walk);
-        match verdict {
+        let (disposition, tally) = self.conclude(event_run);
+        match disposition {
             Disposition::Finished(finished) => {
                 let then = Then::Count { tally, received, fate: EventCounter::Stored };
-                batch.push_noted(Entry::Record(finished.stored()), noted, id, then);
+                batch.push_noted(StoreEntry::Record(finished.stored()), noted, id, then);
             }
             Disposition::Discarded(event, reason) => {
                 self.count_run(&tally, received);
@@ -196,13 +198,13 @@ impl Engine {
             Disposition::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
                 let then = Then::Count { tally, received, fate: EventCounter::Dead };
-                batch.push_noted(Entry::Bury { event, letter }, noted, id, then);
+                batch.push_noted(StoreEntry::DeadLetter { event, letter }, noted, id, then);
             }
         }
     }
 
     /// A rule of the file lets an event go, after others have noted something about it.
-    fn let_go(
+    fn discard(
         &self,
         arrived: &IngestArrived<'_>,
         event: &Event,
@@ -216,7 +218,7 @@ impl Engine {
     }
 
     fn count_discarded(&self, event: &Event, name: &Arc<str>) {
-        self.store.count(Tally::of(&event.envelope, "discarded"));
+        self.store.count(EventTally::of(&event.envelope, "discarded"));
         self.metrics.count(EventCounter::Accepted, 1);
         self.metrics.discarded(name);
     }
@@ -228,10 +230,10 @@ impl Engine {
             return batch.slots.push(PendingAnswer::Settled(IngestResult::Refused(refusal)));
         }
         if refusal.is_kept {
-            batch.push(Entry::Refuse(letter), PendingAnswer::Refused(refusal));
+            batch.push(StoreEntry::Refuse(letter), PendingAnswer::Refused(refusal));
             return;
         }
-        self.store.count(Tally {
+        self.store.count(EventTally {
             received: letter.first,
             kind: "".into(),
             source: letter.source_node.clone(),
@@ -270,7 +272,7 @@ impl Engine {
     ) -> Result<Option<IngestResult>, Overloaded> {
         assert_eq!((batch.slots.len(), batch.letter.is_some()), (1, true), "one letter");
         let receipt = self.commit(batch.entries, 1).await?.pop();
-        if receipt == Some(Receipt::Gone) {
+        if receipt == Some(WriteReceipt::Gone) {
             return Ok(None);
         }
         Ok(match (batch.slots.pop(), receipt) {
@@ -290,9 +292,9 @@ impl Engine {
         mut batch: Submission,
         letter: u64,
     ) -> Result<bool, Overloaded> {
-        batch.entries.push(Entry::DropLetter { id: letter });
+        batch.entries.push(StoreEntry::DropLetter { id: letter });
         let receipts = self.commit(batch.entries, batch.slots.len()).await?;
-        let is_gone = receipts.contains(&Receipt::Gone);
+        let is_gone = receipts.contains(&WriteReceipt::Gone);
         let mut receipts = receipts.into_iter();
         for slot in batch.slots {
             match slot {
@@ -310,7 +312,11 @@ impl Engine {
     }
 
     /// Writes entries; `count` messages are shed when that fails.
-    async fn commit(&self, entries: Vec<Entry>, count: usize) -> Result<Vec<Receipt>, Overloaded> {
+    async fn commit(
+        &self,
+        entries: Vec<StoreEntry>,
+        count: usize,
+    ) -> Result<Vec<WriteReceipt>, Overloaded> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -326,30 +332,30 @@ impl Engine {
 
     /// The answer for an event that claimed its id. What the stages did counts only for the one
     /// that came first.
-    fn answer(self: &Arc<Self>, claimed: ClaimedAnswer, receipt: Receipt) -> IngestResult {
+    fn answer(self: &Arc<Self>, claimed: ClaimedAnswer, receipt: WriteReceipt) -> IngestResult {
         let ClaimedAnswer { id, then, refusals } = claimed;
         let (seq, outputs) = match receipt {
-            Receipt::Stored { seq, .. } | Receipt::Accepted { seq } => (seq, Vec::new()),
-            Receipt::Judged { seq, outputs } => (seq, outputs),
-            Receipt::Dropped { node } => return self.answer_dropped(id, node, refusals),
-            Receipt::Duplicate { seq } => {
+            WriteReceipt::Stored { seq, .. } | WriteReceipt::Accepted { seq } => (seq, Vec::new()),
+            WriteReceipt::Judged { seq, outputs } => (seq, outputs),
+            WriteReceipt::Dropped { node } => return self.answer_dropped(id, node, refusals),
+            WriteReceipt::Duplicate { seq } => {
                 self.metrics.count(EventCounter::Duplicate, 1);
                 return IngestResult::Duplicate { id, seq };
             }
-            Receipt::Conflict { seq } => {
+            WriteReceipt::Conflict { seq } => {
                 self.metrics.count(EventCounter::Rejected, 1);
                 return IngestResult::Conflict { id, seq };
             }
-            Receipt::Done | Receipt::Gone => {
+            WriteReceipt::Done | WriteReceipt::Gone => {
                 unreachable!("an entry with an id gets a number")
             }
         };
         self.metrics.count(EventCounter::Accepted, 1);
         match then {
-            Then::Run(mut walk) => {
-                walk.accepted(seq);
-                walk.judged(&outputs);
-                self.spawn_run(seq, *walk);
+            Then::Run(mut event_run) => {
+                event_run.accepted(seq);
+                event_run.judged(&outputs);
+                self.spawn_run(seq, *event_run);
             }
             Then::Count { tally, received, fate } => {
                 self.count_run(&tally, received);
@@ -413,9 +419,12 @@ impl IngestArrived<'_> {
     }
 }
 
-fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Item = Entry> + use<> {
+fn saves(
+    owner: &Arc<str>,
+    remember: Vec<(String, String)>,
+) -> impl Iterator<Item = StoreEntry> + use<> {
     let owner = owner.clone();
-    remember.into_iter().map(move |(key, value)| Entry::Save {
+    remember.into_iter().map(move |(key, value)| StoreEntry::Save {
         owner: owner.clone(),
         key,
         value: Some(value).filter(|value| !value.is_empty()),
@@ -425,7 +434,7 @@ fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Ite
 /// Entries to write, and for each message where its answer comes from.
 #[derive(Default)]
 pub(super) struct Submission {
-    entries: Vec<Entry>,
+    entries: Vec<StoreEntry>,
     slots: Vec<PendingAnswer>,
     /// What the next event claims besides its id.
     once: Option<(Arc<str>, String)>,
@@ -497,10 +506,16 @@ impl Submission {
     }
 
     /// An entry that claims an id, with what was noted about its event.
-    fn push_noted(&mut self, entry: Entry, noted: Option<NotedEvent>, id: Arc<str>, then: Then) {
+    fn push_noted(
+        &mut self,
+        entry: StoreEntry,
+        noted: Option<NotedEvent>,
+        id: Arc<str>,
+        then: Then,
+    ) {
         let (entry, refusals) = match noted {
             Some(NotedEvent { notes, refusals, .. }) => {
-                (Entry::Judged { notes, entry: Box::new(entry) }, refusals)
+                (StoreEntry::Judged { notes, entry: Box::new(entry) }, refusals)
             }
             None => (entry, Vec::new()),
         };
@@ -512,22 +527,23 @@ impl Submission {
         let is_noted = |event: &NotedEvent| !event.notes.all.is_empty();
         match noted.filter(is_noted).filter(|_| self.letter.is_none()) {
             Some(NotedEvent { notes, .. }) => {
-                self.entries.push(Entry::Judged { notes, entry: Box::new(Entry::Nothing) });
+                self.entries
+                    .push(StoreEntry::Judged { notes, entry: Box::new(StoreEntry::Nothing) });
                 self.slots.push(PendingAnswer::Noted(answer));
             }
             None => self.slots.push(PendingAnswer::Settled(answer)),
         }
     }
 
-    fn push(&mut self, mut entry: Entry, slot: PendingAnswer) {
+    fn push(&mut self, mut entry: StoreEntry, slot: PendingAnswer) {
         if let Some((owner, key)) = self.once.take() {
-            entry = Entry::Once { owner, key, entry: Box::new(entry) };
+            entry = StoreEntry::Once { owner, key, entry: Box::new(entry) };
         }
         if let Some(letter) = self.letter {
-            entry = Entry::Retry { letter, entry: Box::new(entry), is_part: self.is_spread };
+            entry = StoreEntry::Retry { letter, entry: Box::new(entry), is_part: self.is_spread };
         }
         if let Some(letter) = self.conflict.take() {
-            entry = Entry::OrLetter { entry: Box::new(entry), letter };
+            entry = StoreEntry::OrLetter { entry: Box::new(entry), letter };
         }
         self.entries.push(entry);
         self.slots.push(slot);

@@ -18,7 +18,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{AuditRecord, Entry, StoreFault, StoreTrouble};
+use store::{AuditRecord, StoreEntry, StoreFault, StoreTrouble};
 
 /// The longest that a pause with an end may be.
 pub const PAUSE_MAX: Duration = Duration::from_secs(31 * 86_400);
@@ -206,9 +206,9 @@ impl NodePauses {
     }
 }
 
-fn saved(node: &str, state: Option<&NodeState>) -> Entry {
+fn saved(node: &str, state: Option<&NodeState>) -> StoreEntry {
     let value = state.map(NodeState::text);
-    Entry::Save { owner: OWNER.into(), key: node.to_owned(), value }
+    StoreEntry::Save { owner: OWNER.into(), key: node.to_owned(), value }
 }
 
 impl Engine {
@@ -282,7 +282,7 @@ impl Engine {
             subject: json!({ "name": &*node }),
             outcome: json!({ "until": until }),
         };
-        let entries = vec![saved(&node, Some(&state)), Entry::Audit(audit)];
+        let entries = vec![saved(&node, Some(&state)), StoreEntry::Audit(audit)];
         self.store.submit(entries).await.map_err(PauseRefusal::Store)?;
         let who = &*order.who;
         match &after {

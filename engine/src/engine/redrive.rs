@@ -12,7 +12,7 @@ use kernel::time::Timestamp;
 use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Entry, Receipt};
+use store::{DeadLetter, DeadLetterWhat, StoreEntry, WriteReceipt};
 
 /// What became of a dead letter that was tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Engine {
 
     /// A letter stays, for this reason.
     async fn keep_letter(&self, letter: u64, reason: String) -> Result<Redriven, Overloaded> {
-        let keep = Entry::KeepLetter { letter, reason: reason.clone() };
+        let keep = StoreEntry::KeepLetter { letter, reason: reason.clone() };
         self.written(vec![keep]).await?;
         Ok(Redriven::Kept(reason))
     }
@@ -138,9 +138,9 @@ impl Engine {
             enrich: Additions::default(),
             globals: generation.plan.globals.clone(),
         };
-        let reopen = Entry::Reopen { letter: letter.id, event };
+        let reopen = StoreEntry::Reopen { letter: letter.id, event };
         match self.written(vec![reopen]).await?.first() {
-            Some(Receipt::Accepted { .. }) => {
+            Some(WriteReceipt::Accepted { .. }) => {
                 self.outbox.leave_in_inbox();
                 Ok(Redriven::Taken)
             }
@@ -162,13 +162,15 @@ impl Engine {
             let reason = "its event is no longer in the store";
             return Ok(Redriven::Untried(reason.to_owned()));
         }
-        match self.written(vec![Entry::Redeliver { letter: letter.id }]).await?.first() {
-            Some(Receipt::Accepted { .. } | Receipt::Duplicate { .. }) => Ok(Redriven::Taken),
+        match self.written(vec![StoreEntry::Redeliver { letter: letter.id }]).await?.first() {
+            Some(WriteReceipt::Accepted { .. } | WriteReceipt::Duplicate { .. }) => {
+                Ok(Redriven::Taken)
+            }
             _ => Ok(Redriven::Gone),
         }
     }
 
-    async fn written(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, Overloaded> {
+    async fn written(&self, entries: Vec<StoreEntry>) -> Result<Vec<WriteReceipt>, Overloaded> {
         let written = self.store.submit(entries).await;
         written.map_err(Overloaded::from)
     }

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use store::{Stored, write_summary};
+use store::{StoredEvent, write_summary};
 use wire::Fetch;
 
 /// Most events read from the store at once, to fill the ring of a stream that is new.
@@ -127,7 +127,7 @@ struct HubSeat {
 
 impl Hubs {
     /// Hands a committed batch to every hub, in the order of `pos`.
-    pub fn publish(&self, batch: &[Arc<Stored>]) {
+    pub fn publish(&self, batch: &[Arc<StoredEvent>]) {
         let hubs = self.0.read().unwrap_or_else(PoisonError::into_inner);
         hubs.iter().for_each(|hub| hub.publish(batch));
     }

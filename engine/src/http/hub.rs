@@ -8,24 +8,24 @@ use event_listener::{Event, EventListener};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use store::Stored;
+use store::StoredEvent;
 
 /// What the ring of one stream may hold, in bytes; each event counts with its frame.
 const RING_BYTES: usize = 8 << 20;
 
 /// Writes one event as one JSON text.
-pub type Serialise = Arc<dyn Fn(&Stored) -> String + Send + Sync>;
+pub type Serialise = Arc<dyn Fn(&StoredEvent) -> String + Send + Sync>;
 
 /// An event and, once somebody wanted it, its bytes on the wire.
 pub struct Framed {
     /// The event.
-    pub stored: Arc<Stored>,
+    pub stored: Arc<StoredEvent>,
     bytes: OnceLock<Box<[u8]>>,
 }
 
 impl Framed {
     /// Not serialised yet.
-    pub fn new(stored: Arc<Stored>) -> Self {
+    pub fn new(stored: Arc<StoredEvent>) -> Self {
         Framed { stored, bytes: OnceLock::new() }
     }
 
@@ -102,7 +102,7 @@ impl Hub {
     }
 
     /// Whether the event was routed to this sink.
-    pub fn takes(&self, stored: &Stored) -> bool {
+    pub fn takes(&self, stored: &StoredEvent) -> bool {
         stored.targets.contains(&self.name)
     }
 
@@ -113,7 +113,7 @@ impl Hub {
 
     /// Takes what was committed, in the order of positions. Events for others only move the end
     /// of the range. Does not wait for any client.
-    pub fn publish(&self, committed: &[Arc<Stored>]) {
+    pub fn publish(&self, committed: &[Arc<StoredEvent>]) {
         let mut ring = self.lock();
         let fresh = ring.publish(committed, &self.name);
         ring.shrink(self.capacity);
@@ -184,7 +184,7 @@ impl Hub {
     }
 
     /// Where a cursor must stand to see the newest `count` events that `wanted` lets through.
-    pub fn rewind(&self, count: usize, wanted: impl Fn(&Stored) -> bool) -> u64 {
+    pub fn rewind(&self, count: usize, wanted: impl Fn(&StoredEvent) -> bool) -> u64 {
         let ring = self.lock();
         let newest = ring.events.iter().rev().filter(|event| wanted(&event.stored)).take(count);
         newest.last().map_or(ring.to, |it| it.stored.pos - 1)
@@ -222,7 +222,7 @@ pub struct OlderEvents {
 
 impl OlderEvents {
     /// Takes what follows, in the order of positions, up to and including `to`.
-    pub fn push(&mut self, events: &[Arc<Stored>], to: u64) {
+    pub fn push(&mut self, events: &[Arc<StoredEvent>], to: u64) {
         assert!(self.ring.to < to, "each read continues from the one before");
         self.ring.publish(events, &self.name);
         self.ring.to = to;
@@ -241,7 +241,7 @@ impl Ring {
     }
 
     /// Takes what is for the sink `name`; says whether anything was.
-    fn publish(&mut self, events: &[Arc<Stored>], name: &Arc<str>) -> bool {
+    fn publish(&mut self, events: &[Arc<StoredEvent>], name: &Arc<str>) -> bool {
         let mut fresh = false;
         for stored in events {
             if stored.pos <= self.to {

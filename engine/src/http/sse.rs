@@ -15,7 +15,7 @@ use stages::contract::event_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use store::Stored;
+use store::StoredEvent;
 
 /// The store, as far as a client behind the ring needs it.
 pub trait Backlog: Send + Sync {
@@ -40,7 +40,7 @@ pub trait Backlog: Send + Sync {
 /// A stretch of the store.
 pub struct BacklogChunk {
     /// Its events, in the order of `pos`.
-    pub events: Vec<Arc<Stored>>,
+    pub events: Vec<Arc<StoredEvent>>,
     /// There are no others up to and including this position.
     pub to: u64,
 }
@@ -266,7 +266,7 @@ impl SseFilter {
         }
     }
 
-    fn lets_through(&self, stored: &Stored) -> bool {
+    fn lets_through(&self, stored: &StoredEvent) -> bool {
         let envelope = &stored.envelope;
         let any = |of: &[String], it: &str| of.is_empty() || of.iter().any(|other| other == it);
         any(&self.kinds, &envelope.kind)
@@ -275,7 +275,7 @@ impl SseFilter {
             && self.meets_conditions(stored)
     }
 
-    fn meets_conditions(&self, stored: &Stored) -> bool {
+    fn meets_conditions(&self, stored: &StoredEvent) -> bool {
         if self.conditions.is_empty() {
             return true;
         }
@@ -379,7 +379,7 @@ impl SseClient {
         Ok(())
     }
 
-    fn take_stored(&mut self, chunk: &[Arc<Stored>], last: u64, out: &mut Vec<u8>) {
+    fn take_stored(&mut self, chunk: &[Arc<StoredEvent>], last: u64, out: &mut Vec<u8>) {
         let events: Vec<_> = chunk
             .iter()
             .filter(|it| self.cursor < it.pos && self.place.hub().takes(it))

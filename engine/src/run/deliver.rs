@@ -27,7 +27,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Delivery, DeliveryState, DueLimits, Entry, Reader, Settlement, StoreFault, Stored};
+use store::{
+    Delivery, DeliveryState, DueLimits, Reader, Settlement, StoreEntry, StoreFault, StoredEvent,
+};
 
 /// Deliveries taken out of the outbox at once.
 const CHUNK: DueLimits = DueLimits { first: 256, again: 64, bytes: 4 << 20 };
@@ -54,7 +56,7 @@ pub struct DeliveryWorker {
 /// A delivery with its event, unless that is missing or damaged.
 struct DueDelivery {
     delivery: Delivery,
-    event: Option<Stored>,
+    event: Option<StoredEvent>,
     about: MessageContext,
 }
 
@@ -262,7 +264,7 @@ impl DeliveryWorker {
             due =
                 self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
-        let mut events: BTreeMap<u64, Stored> =
+        let mut events: BTreeMap<u64, StoredEvent> =
             events.into_iter().map(|event| (event.seq, event)).collect();
         self.queue.extend(due.into_iter().map(|delivery| DueDelivery {
             event: events.remove(&delivery.seq),
@@ -282,7 +284,10 @@ impl DeliveryWorker {
 }
 
 /// The events that the messages of these deliveries tell of beside the first, by that one.
-fn others(reader: &Reader<'_>, due: &[Delivery]) -> Result<BTreeMap<u64, Vec<Stored>>, StoreFault> {
+fn others(
+    reader: &Reader<'_>,
+    due: &[Delivery],
+) -> Result<BTreeMap<u64, Vec<StoredEvent>>, StoreFault> {
     let mut others = BTreeMap::new();
     for lead in due.iter().filter(|it| 0 < it.parts) {
         let seqs = reader.told_with(&lead.sink, lead.seq, EVENTS_MAX)?;
@@ -379,8 +384,9 @@ async fn call_and_settle(
 /// However long the store takes: until it is noted, the call would be made again.
 async fn note(engine: &Engine, settlements: &[Settlement], relayed: &RelayedEvents) {
     let entries = || {
-        let ends =
-            settlements.iter().map(|settlement| (Entry::Settle(settlement.clone()), settlement));
+        let ends = settlements
+            .iter()
+            .map(|settlement| (StoreEntry::Settle(settlement.clone()), settlement));
         ends.flat_map(|(entry, it)| [Some(entry), relayed.after(engine, it)]).flatten().collect()
     };
     while !settlements.is_empty() {
@@ -443,7 +449,7 @@ pub(super) async fn guarded<T>(
     }
 }
 
-fn outgoing(engine: &Engine, target: &Target, stored: Stored, repeats: u32) -> Outgoing {
+fn outgoing(engine: &Engine, target: &Target, stored: StoredEvent, repeats: u32) -> Outgoing {
     let mut key = format!("{}/{}", stored.envelope.id, target.name);
     if 0 < repeats {
         // The other side is to take it once more.

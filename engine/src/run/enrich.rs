@@ -31,7 +31,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use store::{CooldownClaim, DeliveryTraits, Finished, NewDelivery, NoteRole, Noted, SilenceClaim};
+use store::{
+    CooldownClaim, DeliveryTraits, FinishedEvent, NewDelivery, NoteRole, Noted, SilenceClaim,
+};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` is not met";
@@ -66,9 +68,9 @@ pub struct RoutedEvent {
 
 impl RoutedEvent {
     /// What is stored of it.
-    pub fn stored(self) -> Finished {
+    pub fn stored(self) -> FinishedEvent {
         let RoutedEvent { event, stages, targets, deliveries, silences, answers, .. } = self;
-        Finished { event: event.into(), stages, targets, deliveries, silences, answers }
+        FinishedEvent { event: event.into(), stages, targets, deliveries, silences, answers }
     }
 }
 
@@ -168,7 +170,7 @@ impl EventRun {
         is_judged: bool,
     ) -> Self {
         let count = generation.plan.stages.len();
-        let mut walk = EventRun {
+        let mut event_run = EventRun {
             generation,
             env,
             event: Arc::new(event),
@@ -181,9 +183,9 @@ impl EventRun {
             noted: Vec::new(),
             is_judged,
         };
-        walk.put_tags();
-        walk.advance();
-        walk
+        event_run.put_tags();
+        event_run.advance();
+        event_run
     }
 
     /// Whether a remote stage is due, so that the event must be accepted before it goes on.

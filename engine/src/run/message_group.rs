@@ -6,7 +6,7 @@ use language::expr::{Scope, Template};
 use serde_json::{Value, json};
 use stages::contract::event_of;
 use std::sync::Arc;
-use store::Stored;
+use store::StoredEvent;
 
 /// Events beside the first one that are read for a message.
 pub const EVENTS_MAX: usize = 49;
@@ -25,7 +25,7 @@ pub struct MessageGroup {
     /// Whether they were gathered for a digest.
     pub is_digest: bool,
     /// The first ones, in the order of their numbers.
-    pub events: Vec<Stored>,
+    pub events: Vec<StoredEvent>,
 }
 
 impl MessageGroup {

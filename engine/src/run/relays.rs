@@ -7,7 +7,9 @@ use language::expr::Scope;
 use stages::contract::event_of;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{DeliveryState, Entry, NewDelivery, OnFull, Relay, RelayWord, Settlement, Stored};
+use store::{
+    DeliveryState, NewDelivery, OnFull, Relay, RelayWord, Settlement, StoreEntry, StoredEvent,
+};
 
 /// Who gets what this notifier could not deliver: one for each recipient of its fallback.
 fn fallbacks(plan: &Plan, from: &NotifierPlan, scope: &Scope<'_>) -> Vec<NewDelivery> {
@@ -59,11 +61,11 @@ pub(super) fn of_full(plan: &Plan, from: &NotifierPlan, scope: &Scope<'_>) -> Ve
 
 /// The events of deliveries that may be handed on.
 #[derive(Default)]
-pub(super) struct RelayedEvents(BTreeMap<u64, Stored>);
+pub(super) struct RelayedEvents(BTreeMap<u64, StoredEvent>);
 
 impl RelayedEvents {
     /// Keeps an event where its target has somebody to hand it to.
-    pub(super) fn keep(&mut self, engine: &Engine, target: &str, stored: &Stored) {
+    pub(super) fn keep(&mut self, engine: &Engine, target: &str, stored: &StoredEvent) {
         let generation = engine.generation();
         let notifier = generation.plan.notifiers.iter().find(|notifier| *notifier.name == *target);
         if notifier.is_some_and(|notifier| notifier.manners.fallback.is_some()) {
@@ -72,7 +74,7 @@ impl RelayedEvents {
     }
 
     /// What follows an attempt that settled so, for the transaction that notes it.
-    pub(super) fn after(&self, engine: &Engine, settlement: &Settlement) -> Option<Entry> {
+    pub(super) fn after(&self, engine: &Engine, settlement: &Settlement) -> Option<StoreEntry> {
         let stored = self.0.get(&settlement.seq)?;
         if settlement.state != DeliveryState::Dead {
             return None;
@@ -83,6 +85,6 @@ impl RelayedEvents {
         let event = event_of(stored, plan.globals.clone())?;
         let to = fallbacks(plan, from, &Scope::of(&event, engine.env.clock.wall()));
         let (from, seq) = (settlement.sink.clone(), settlement.seq);
-        (!to.is_empty()).then_some(Entry::Relay { from, seq, to })
+        (!to.is_empty()).then_some(StoreEntry::Relay { from, seq, to })
     }
 }

@@ -9,7 +9,7 @@ use kernel::event::{Event, StageResult};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::Stored;
+use store::StoredEvent;
 
 /// How many may look on at once.
 pub const TAPS_MAX: usize = 8;
@@ -45,7 +45,7 @@ impl TapSide {
 #[derive(Debug, Clone)]
 pub struct TappedEvent {
     /// As it was then.
-    pub event: Stored,
+    pub event: StoredEvent,
     /// How the stage ended, where it has.
     pub result: Option<StageResult>,
 }
@@ -217,8 +217,8 @@ impl Drop for StageTap {
 }
 
 /// An event that is under way, as what is stored is shown.
-fn as_stored(event: &Event) -> Stored {
-    Stored {
+fn as_stored(event: &Event) -> StoredEvent {
+    StoredEvent {
         pos: 0,
         seq: event.seq,
         generation: event.generation,

@@ -12,7 +12,7 @@ use kernel::time::Timestamp;
 use serde_json::{Value, json};
 use stages::contract::{Notice, Outgoing};
 use std::sync::Arc;
-use store::Stored;
+use store::StoredEvent;
 
 /// Sends it; what came of it, for programs: `notifier`, `delivered`, `micros`, and the `class` and
 /// `reason` of a fault, which is what the service answered or why it was not reached.
@@ -59,8 +59,8 @@ async fn attempt(
 }
 
 /// What stands for the event that the message is about, for settings that read one.
-fn stand_in(id: Arc<str>, now: Timestamp) -> Stored {
-    Stored {
+fn stand_in(id: Arc<str>, now: Timestamp) -> StoredEvent {
+    StoredEvent {
         pos: 0,
         seq: 0,
         generation: 0,

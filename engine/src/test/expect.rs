@@ -14,7 +14,7 @@ use language::expr::{Expr, Roots, Scope};
 use stages::contract::event_of;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{DeliveryState, Stored, write_event};
+use store::{DeliveryState, StoredEvent, write_event};
 
 /// Things that a help lists.
 const LISTED_MAX: usize = 5;
@@ -126,7 +126,7 @@ fn contains(expect: &TestExpectation, texts: &[&str]) -> bool {
 }
 
 fn stored(expect: &TestExpectation, seen: &TestRecord) -> Option<ExpectMiss> {
-    let is_meant = |stored: &Stored| match &expect.subject {
+    let is_meant = |stored: &StoredEvent| match &expect.subject {
         ExpectedSubject::Sink(name) => {
             stored.targets.contains(name) && has_left(stored, name, seen)
         }
@@ -146,14 +146,14 @@ fn stored(expect: &TestExpectation, seen: &TestRecord) -> Option<ExpectMiss> {
 }
 
 /// What goes to an outside sink has left only when it was taken there.
-fn has_left(stored: &Stored, name: &Arc<str>, seen: &TestRecord) -> bool {
+fn has_left(stored: &StoredEvent, name: &Arc<str>, seen: &TestRecord) -> bool {
     if !seen.generation.targets.contains_key(name) {
         return true;
     }
     seen.told.iter().any(|it| it.by == *name && it.event.seq == stored.seq)
 }
 
-fn json_of(stored: &Stored) -> String {
+fn json_of(stored: &StoredEvent) -> String {
     let mut text = String::new();
     write_event(&mut text, stored, "");
     text

@@ -2,7 +2,7 @@
 
 use super::coverage;
 use super::outside::Told;
-use crate::engine::{IngestResult, Outbox, Overloaded, Probe};
+use crate::engine::{IngestObserver, IngestResult, Outbox, Overloaded};
 use crate::intake::Intake;
 use crate::run::{Generation, enrich};
 use compiler::plan::Plan;
@@ -12,7 +12,7 @@ use kernel::event::{Event, StageResult};
 use kernel::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{DeadLetter, Delivery, MemoryTimer, Stored, Watcher};
+use store::{CommitObserver, DeadLetter, Delivery, MemoryTimer, StoredEvent};
 
 /// A message that was given or that a source sent, and its answer.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) struct SeenEnd {
 pub(super) struct TestRecord {
     pub(super) now: Timestamp,
     pub(super) arrived: Arc<Vec<Arrived>>,
-    pub(super) stored: Vec<(Timestamp, Arc<Stored>)>,
+    pub(super) stored: Vec<(Timestamp, Arc<StoredEvent>)>,
     pub(super) ended: Vec<SeenEnd>,
     pub(super) told: Vec<Told>,
     pub(super) deliveries: Vec<Delivery>,
@@ -68,7 +68,7 @@ impl TestRecord {
 }
 
 /// Stored events with the time of their commit, in the order of `pos`.
-pub(super) type Commits = Mutex<Vec<(Timestamp, Arc<Stored>)>>;
+pub(super) type Commits = Mutex<Vec<(Timestamp, Arc<StoredEvent>)>>;
 
 /// The writer's view of the world.
 pub(super) struct Ledger {
@@ -77,8 +77,8 @@ pub(super) struct Ledger {
     pub(super) outbox: Arc<Outbox>,
 }
 
-impl Watcher for Ledger {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for Ledger {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         let now = self.clock.wall();
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         stored.extend(batch.iter().map(|it| (now, it.clone())));
@@ -151,7 +151,7 @@ impl NotedDelivery {
     }
 }
 
-impl Probe for Watch {
+impl IngestObserver for Watch {
     fn taken(&self, taken: &Intake) {
         let now = self.clock.wall();
         let mut noted = self.noted();

@@ -7,7 +7,7 @@ use kernel::event::{Envelope, StageResult};
 use kernel::time::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
-use store::{DeliveryState, Stored};
+use store::{DeliveryState, StoredEvent};
 
 /// Messages that a timeline shows; the newest count.
 const MESSAGES_MAX: usize = 20;
@@ -139,7 +139,7 @@ fn stage(text: &mut String, result: &StageResult, start: Timestamp) {
     line(text, 2, &at, &format!("{} {}", result.stage, shown_result(result)));
 }
 
-fn deliveries(text: &mut String, stored: &Stored, seen: &TestRecord, start: Timestamp) {
+fn deliveries(text: &mut String, stored: &StoredEvent, seen: &TestRecord, start: Timestamp) {
     for delivery in seen.deliveries.iter().filter(|delivery| delivery.seq == stored.seq) {
         let told = seen.told.iter().find(|it| it.by == delivery.sink && it.event.seq == stored.seq);
         let at = match (told, delivery.state) {

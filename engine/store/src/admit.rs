@@ -6,7 +6,7 @@
 //! delivered whatever waits.
 
 use super::outbox::{OnFull, OutboxSizes, Shortage};
-use super::record::{Entry, Finished};
+use super::record::{FinishedEvent, StoreEntry};
 use super::submission::Submission;
 use super::writer::Writer;
 use super::{StoreFault, StoreTrouble};
@@ -48,11 +48,11 @@ impl Writer {
         let mut with_it = None;
         for (entry, hash) in submission.entries.iter().zip(&submission.hashes) {
             let shortage = match entry.bare() {
-                Entry::Record(finished) if !finished.deliveries.is_empty() => {
+                StoreEntry::Record(finished) if !finished.deliveries.is_empty() => {
                     let sizes = with_it.get_or_insert_with(|| ahead.clone());
                     self.place(finished, sizes)
                 }
-                Entry::Accept(event) => {
+                StoreEntry::Accept(event) => {
                     let sizes = with_it.as_ref().unwrap_or(ahead);
                     let bytes = event.body.size();
                     self.rejecting().find_map(|it| self.policy.outbox.shortage(sizes, it, bytes))
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// Adds the deliveries of an event, up to the first that does not fit.
-    fn place(&self, finished: &Finished, sizes: &mut OutboxSizes) -> Option<Shortage> {
+    fn place(&self, finished: &FinishedEvent, sizes: &mut OutboxSizes) -> Option<Shortage> {
         let bytes = finished.event.body.size();
         for delivery in finished.deliveries.iter().filter(|delivery| delivery.suppressed.is_none())
         {

@@ -6,7 +6,7 @@
 
 use super::StoreFault;
 use super::merge::RunningMerge;
-use super::record::{Entry, Receipt};
+use super::record::{StoreEntry, WriteReceipt};
 use kernel::event::{Body, Envelope};
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
@@ -58,10 +58,10 @@ pub(super) enum ClaimResult {
 
 impl ClaimResult {
     /// The answer for what came before; `None` for what is new.
-    pub(super) fn known(self) -> Option<Receipt> {
+    pub(super) fn known(self) -> Option<WriteReceipt> {
         match self {
-            ClaimResult::Duplicate(seq) => Some(Receipt::Duplicate { seq }),
-            ClaimResult::Conflict(seq) => Some(Receipt::Conflict { seq }),
+            ClaimResult::Duplicate(seq) => Some(WriteReceipt::Duplicate { seq }),
+            ClaimResult::Conflict(seq) => Some(WriteReceipt::Conflict { seq }),
             ClaimResult::New | ClaimResult::Collision => None,
         }
     }
@@ -134,22 +134,24 @@ impl Keys {
     }
 
     /// What an entry claims, if it claims anything and has not before, and the hash of its bytes.
-    pub(super) fn hash_of(self, entry: &Entry) -> EntryHash {
+    pub(super) fn hash_of(self, entry: &StoreEntry) -> EntryHash {
         let only_body = |bytes| EntryHash { claim: None, body: self.body_hash(bytes) };
         match entry {
-            Entry::Record(it) => self.of(&it.event.envelope, &it.event.body),
-            Entry::Accept(event) => self.of(&event.envelope, &event.body),
-            Entry::Bury { event, .. } if event.seq == 0 => self.of(&event.envelope, &event.body),
-            Entry::Finish(finished) => only_body(&finished.event.body.bytes),
-            Entry::Reopen { event, .. } => only_body(&event.body.bytes),
-            Entry::Once { owner, key, entry } => {
+            StoreEntry::Record(it) => self.of(&it.event.envelope, &it.event.body),
+            StoreEntry::Accept(event) => self.of(&event.envelope, &event.body),
+            StoreEntry::DeadLetter { event, .. } if event.seq == 0 => {
+                self.of(&event.envelope, &event.body)
+            }
+            StoreEntry::Finish(finished) => only_body(&finished.event.body.bytes),
+            StoreEntry::Reopen { event, .. } => only_body(&event.body.bytes),
+            StoreEntry::Once { owner, key, entry } => {
                 let hash = self.hash_of(entry);
                 let once = Some(self.once_hash(owner, key));
                 EntryHash { claim: hash.claim.map(|claim| Claim { once, ..claim }), ..hash }
             }
-            Entry::Retry { entry, .. }
-            | Entry::OrLetter { entry, .. }
-            | Entry::Judged { entry, .. } => self.hash_of(entry),
+            StoreEntry::Retry { entry, .. }
+            | StoreEntry::OrLetter { entry, .. }
+            | StoreEntry::Judged { entry, .. } => self.hash_of(entry),
             _ => EntryHash::NONE,
         }
     }

@@ -42,8 +42,8 @@ impl Batch<'_> {
             None if is_start => self.correct_future()?,
             None => return Ok(()),
         }
-        self.memories.look_anew();
-        self.held.look_anew();
+        self.memories.forget_wake();
+        self.held.forget_wake();
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! [`Store::write_counts`]: crate::Store::write_counts
 
 use super::StoreFault;
-use super::names::{self, Sort};
+use super::names::{self, NameKind};
 use super::reader::Reader;
 use super::rows;
 use super::spread::Spread;
@@ -216,13 +216,13 @@ impl Reader<'_> {
     }
 
     fn words(&self, by: CountBy) -> Result<CountWords, StoreFault> {
-        let sort = match by {
-            CountBy::Type => Sort::Type,
-            CountBy::Source => Sort::Source,
+        let kind = match by {
+            CountBy::Type => NameKind::Type,
+            CountBy::Source => NameKind::Source,
             CountBy::Priority => return Ok(CountWords::Levels),
             CountBy::Outcome | CountBy::Stage => return Ok(CountWords::AsTheyAre),
         };
-        Ok(CountWords::Coded(names::all(self.connection, sort)?.into_iter().collect()))
+        Ok(CountWords::Coded(names::all(self.connection, kind)?.into_iter().collect()))
     }
 }
 

@@ -7,7 +7,7 @@ use super::held::HeldMessage;
 use super::insert::{Batch, Written};
 use super::messages::{REPLACED, SentMessage};
 use super::outbox::OnFull;
-use super::record::{CooldownClaim, DeliveryState, NewDelivery, Receipt, Settlement};
+use super::record::{CooldownClaim, DeliveryState, NewDelivery, Settlement, WriteReceipt};
 use kernel::choice::Choice;
 use kernel::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
@@ -300,7 +300,7 @@ impl Batch<'_> {
             )?;
         }
         match (left, state) {
-            (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
+            (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(WriteReceipt::Done),
             (Some(left), _) => {
                 self.note_message(settlement, left.message_key.as_deref())?;
                 let ended = 1 + self.end(sink, *seq, left, *state, error.as_deref())?;
@@ -308,7 +308,7 @@ impl Batch<'_> {
                     self.count_suppressed(sink, REPLACED, ended);
                 }
                 settlement.letter.iter().try_for_each(|it| self.letter_of_attempt(it))?;
-                Ok(Receipt::Done)
+                Ok(WriteReceipt::Done)
             }
             (None, DeliveryState::Done) => {
                 let sql = "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL,
@@ -322,9 +322,9 @@ impl Batch<'_> {
                     update.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
                 let key = keys.into_iter().flatten().next();
                 self.note_message(settlement, key.as_deref())?;
-                Ok(Receipt::Done)
+                Ok(WriteReceipt::Done)
             }
-            (None, _) => Ok(Receipt::Done),
+            (None, _) => Ok(WriteReceipt::Done),
         }
     }
 

@@ -255,7 +255,7 @@ impl Writer {
         if let Err(fault) = correct_times(&self.connection, self.env.clock.wall()) {
             self.note(&fault);
         }
-        self.held.look_anew();
+        self.held.forget_wake();
         self.held.messages.forget();
     }
 }

@@ -43,7 +43,7 @@ impl HeldState {
     }
 
     /// Nothing is known of when somebody has to ask again.
-    pub(super) fn look_anew(&mut self) {
+    pub(super) fn forget_wake(&mut self) {
         self.wake = None;
     }
 
@@ -195,7 +195,7 @@ impl Batch<'_> {
     pub(super) fn adopt_rules(&mut self, rules: &[Arc<NotifyRules>]) -> Result<(), StoreFault> {
         let rules = rules.iter().map(|rule| (rule.target.clone(), rule.clone())).collect();
         self.held.rules = Arc::new(rules);
-        self.held.look_anew();
+        self.held.forget_wake();
         let sql = "SELECT DISTINCT sink FROM delivery_rows INDEXED BY delivery_rows_held
                    WHERE state = 5";
         let sinks: Vec<String> = {
@@ -478,7 +478,7 @@ impl Batch<'_> {
                    INDEXED BY delivery_rows_release
                    WHERE state = 5 AND lead IS NULL AND not_before <= ?
                    ORDER BY not_before, seq, sink LIMIT 1";
-        self.held.look_anew();
+        self.held.forget_wake();
         for _ in 0..DUE_MAX {
             let first = self.connection.prepare_cached(sql)?.query_row([self.now.0], |row| {
                 let message = HeldMessage {

@@ -6,11 +6,13 @@ use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
 use super::held::HeldState;
 use super::holdings::StoreHoldings;
 use super::keyed::Memories;
-use super::names::{Names, Sort};
+use super::names::{NameKind, Names};
 use super::outbox::OutboxLimits;
 use super::parked::KnownTargets;
-use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
-use super::rollup::{Rollups, Tally};
+use super::record::{
+    DeadLetter, FinishedEvent, MappedEvent, ReloadRecord, StoreEntry, StoredEvent, WriteReceipt,
+};
+use super::rollup::{EventTally, Rollups};
 use super::search_fields::SearchFields;
 use super::stage_text;
 use super::submission::Submission;
@@ -44,11 +46,11 @@ pub(super) struct Batch<'a> {
     pub(super) rollups: Rollups,
 }
 
-pub(super) type Written = Result<Receipt, StoreFault>;
+pub(super) type Written = Result<WriteReceipt, StoreFault>;
 
 impl Batch<'_> {
     /// Writes a submission: one receipt for each entry, and none when nobody waits for it.
-    pub(super) fn write_all(&mut self, all: &Submission) -> Result<Vec<Receipt>, StoreFault> {
+    pub(super) fn write_all(&mut self, all: &Submission) -> Result<Vec<WriteReceipt>, StoreFault> {
         if !all.is_wanted() {
             return Ok(Vec::new());
         }
@@ -57,74 +59,74 @@ impl Batch<'_> {
     }
 
     /// Writes one entry; `hash` is what its submitter worked out about it.
-    pub(super) fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+    pub(super) fn write(&mut self, entry: &StoreEntry, hash: EntryHash) -> Written {
         let claim = hash.claim;
         self.effects.frees_numbers |= frees_a_number(entry);
         match entry {
-            Entry::Record(finished) => match self.claim(claim, &finished.event.envelope)? {
+            StoreEntry::Record(finished) => match self.claim(claim, &finished.event.envelope)? {
                 Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event.body)),
                 Err(known) => Ok(known),
             },
-            Entry::Accept(event) => match self.claim(claim, &event.envelope)? {
+            StoreEntry::Accept(event) => match self.claim(claim, &event.envelope)? {
                 Ok(seq) => self.accept(event, seq, RowHash::of(hash, &event.body)),
                 Err(known) => Ok(known),
             },
-            Entry::Finish(finished) => {
+            StoreEntry::Finish(finished) => {
                 let Some(left) = self.leave_inbox(finished.event.seq)? else {
-                    return Ok(Receipt::Duplicate { seq: finished.event.seq });
+                    return Ok(WriteReceipt::Duplicate { seq: finished.event.seq });
                 };
                 let pos = self.next();
                 let hash = RowHash { body: hash.body, message: left.message_hash };
                 self.store(finished, finished.event.seq, pos, hash)
             }
-            Entry::Discard { event, .. } => {
+            StoreEntry::Discard { event, .. } => {
                 if self.leave_inbox(event.seq)?.is_none() {
-                    return Ok(Receipt::Duplicate { seq: event.seq });
+                    return Ok(WriteReceipt::Duplicate { seq: event.seq });
                 }
-                self.rollups.add(&Tally::of(&event.envelope, "discarded"));
-                Ok(Receipt::Done)
+                self.rollups.add(&EventTally::of(&event.envelope, "discarded"));
+                Ok(WriteReceipt::Done)
             }
-            Entry::Bury { event, letter } => self.dead_letter(event, letter, hash),
-            Entry::Once { entry, .. } => self.once(entry, hash),
-            Entry::Refuse(letter) => {
+            StoreEntry::DeadLetter { event, letter } => self.dead_letter(event, letter, hash),
+            StoreEntry::Once { entry, .. } => self.once(entry, hash),
+            StoreEntry::Refuse(letter) => {
                 self.letter(letter)?;
-                self.rollups.add(&Tally::of_letter(letter));
-                Ok(Receipt::Done)
+                self.rollups.add(&EventTally::of_letter(letter));
+                Ok(WriteReceipt::Done)
             }
-            Entry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
-            Entry::Settle(settlement) => self.settle(settlement),
-            Entry::Relay { from, seq, to } => self.relay(from, *seq, to),
-            Entry::Result { seq, stage, generation, output } => {
+            StoreEntry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
+            StoreEntry::Settle(settlement) => self.settle(settlement),
+            StoreEntry::Relay { from, seq, to } => self.relay(from, *seq, to),
+            StoreEntry::Result { seq, stage, generation, output } => {
                 self.keep_result(*seq, stage, *generation, output)
             }
-            Entry::Reload(reload) => self.reload(reload),
-            Entry::Park { sinks } => self.park(sinks),
-            Entry::DropLetter { id } => self.drop_letter(*id as i64),
-            Entry::Retry { letter, entry, is_part } => {
+            StoreEntry::Reload(reload) => self.reload(reload),
+            StoreEntry::Park { sinks } => self.park(sinks),
+            StoreEntry::DropLetter { id } => self.drop_letter(*id as i64),
+            StoreEntry::Retry { letter, entry, is_part } => {
                 self.retry(*letter as i64, entry, *is_part, hash)
             }
-            Entry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
-            Entry::Redeliver { letter } => self.redeliver(*letter as i64),
-            Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
-            Entry::Judged { notes, entry } => self.judged(notes, entry, hash),
-            Entry::Take(event) => Ok(Receipt::Accepted { seq: event.seq }),
-            Entry::Nothing => Ok(Receipt::Done),
-            Entry::Remember { generation, nodes, rules } => {
+            StoreEntry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
+            StoreEntry::Redeliver { letter } => self.redeliver(*letter as i64),
+            StoreEntry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
+            StoreEntry::Judged { notes, entry } => self.judged(notes, entry, hash),
+            StoreEntry::Take(event) => Ok(WriteReceipt::Accepted { seq: event.seq }),
+            StoreEntry::Nothing => Ok(WriteReceipt::Done),
+            StoreEntry::Remember { generation, nodes, rules } => {
                 self.adopt_rules(rules)?;
                 self.remember(*generation, nodes)
             }
-            Entry::Wake => {
+            StoreEntry::Wake => {
                 self.release_held()?;
                 self.wake()
             }
-            Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
-            Entry::Audit(audit) => self.audit(audit),
+            StoreEntry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
+            StoreEntry::Audit(audit) => self.audit(audit),
         }
     }
 
     pub(super) fn run(&self, sql: &str, values: impl rusqlite::Params) -> Written {
         self.connection.prepare_cached(sql)?.execute(values)?;
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     pub(super) fn next(&mut self) -> u64 {
@@ -137,7 +139,7 @@ impl Batch<'_> {
         &mut self,
         claim: Option<Claim>,
         envelope: &Envelope,
-    ) -> Result<Result<u64, Receipt>, StoreFault> {
+    ) -> Result<Result<u64, WriteReceipt>, StoreFault> {
         let claim = claim.expect("what is recorded or accepted claims its id");
         Ok(match self.claims.judge(self.connection, claim, envelope)? {
             ClaimResult::New => {
@@ -146,22 +148,22 @@ impl Batch<'_> {
                 Ok(seq)
             }
             ClaimResult::Collision => Ok(self.next()),
-            ClaimResult::Duplicate(seq) => Err(Receipt::Duplicate { seq }),
-            ClaimResult::Conflict(seq) => Err(Receipt::Conflict { seq }),
+            ClaimResult::Duplicate(seq) => Err(WriteReceipt::Duplicate { seq }),
+            ClaimResult::Conflict(seq) => Err(WriteReceipt::Conflict { seq }),
         })
     }
 
     /// The entry, unless another one claimed its key before.
-    fn once(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+    fn once(&mut self, entry: &StoreEntry, hash: EntryHash) -> Written {
         let claim = hash.claim.expect("what is to happen once claims its id");
         let result = self.claims.judge_once(self.connection, claim)?;
         if let Some(known) = result.and_then(ClaimResult::known) {
             return Ok(known);
         }
         let receipt = self.write(entry, hash)?;
-        if let Receipt::Stored { seq, .. }
-        | Receipt::Accepted { seq }
-        | Receipt::Judged { seq, .. } = receipt
+        if let WriteReceipt::Stored { seq, .. }
+        | WriteReceipt::Accepted { seq }
+        | WriteReceipt::Judged { seq, .. } = receipt
         {
             Claims::take_once(self.connection, claim, seq)?;
         }
@@ -200,7 +202,7 @@ impl Batch<'_> {
             Some(RowBody { bytes, hash: hash.body }),
         )?;
         self.holdings.inbox.add(bytes.len() as u64);
-        Ok(Receipt::Accepted { seq })
+        Ok(WriteReceipt::Accepted { seq })
     }
 
     /// Only while the event is under way: it may have ended meanwhile.
@@ -223,7 +225,7 @@ impl Batch<'_> {
                 None,
             )?;
         }
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
@@ -243,7 +245,7 @@ impl Batch<'_> {
         Ok(Some(LeftInbox { message_hash }))
     }
 
-    fn store(&mut self, finished: &Finished, seq: u64, pos: u64, hash: RowHash) -> Written {
+    fn store(&mut self, finished: &FinishedEvent, seq: u64, pos: u64, hash: RowHash) -> Written {
         let event = &finished.event;
         self.insert_row(finished, (seq, pos), hash)?;
         let bytes = event.body.size() + event.enrich.len() as u64;
@@ -270,7 +272,7 @@ impl Batch<'_> {
             self.silence(sink, claim)?;
         }
         self.rollups.add_stored(&event.envelope, &finished.stages);
-        self.effects.stored.push(Arc::new(Stored {
+        self.effects.stored.push(Arc::new(StoredEvent {
             pos,
             seq,
             generation: event.generation,
@@ -280,23 +282,23 @@ impl Batch<'_> {
             stages: finished.stages.clone(),
             targets: finished.targets.clone(),
         }));
-        Ok(Receipt::Stored { seq, pos })
+        Ok(WriteReceipt::Stored { seq, pos })
     }
 
     fn insert_row(
         &mut self,
-        finished: &Finished,
+        finished: &FinishedEvent,
         (seq, pos): (u64, u64),
         hash: RowHash,
     ) -> Result<(), StoreFault> {
         let event = &finished.event;
         let envelope = &event.envelope;
-        let kind = self.names.cell(self.connection, Sort::Type, &envelope.kind)?;
-        let source = self.names.cell(self.connection, Sort::Source, &envelope.source)?;
+        let kind = self.names.cell(self.connection, NameKind::Type, &envelope.kind)?;
+        let source = self.names.cell(self.connection, NameKind::Source, &envelope.source)?;
         let joined: Arc<str> = finished.targets.join(" ").into();
         let is_kept = finished.targets.iter().any(|target| **target == *self.store);
-        let sort = if is_kept { Sort::Targets } else { Sort::Passing };
-        let targets = self.names.cell(self.connection, sort, &joined)?;
+        let list = if is_kept { NameKind::Targets } else { NameKind::Passing };
+        let targets = self.names.cell(self.connection, list, &joined)?;
         let received = envelope.received;
         let stages = stage_text::write(&finished.stages, received, self.names, self.connection)?;
         let (from, size, own) = data_columns(&event.body);
@@ -350,7 +352,7 @@ impl Batch<'_> {
         } else if let Some(left) = self.leave_inbox(event.seq)? {
             (event.seq, left.message_hash)
         } else {
-            return Ok(Receipt::Duplicate { seq: event.seq });
+            return Ok(WriteReceipt::Duplicate { seq: event.seq });
         };
         // As claimed: after a crash the claim is found again by these.
         let letter = DeadLetter {
@@ -365,8 +367,8 @@ impl Batch<'_> {
             ..letter.clone()
         };
         self.letter_with(&letter, message_hash)?;
-        self.rollups.add(&Tally::of(&event.envelope, "dead"));
-        Ok(Receipt::Accepted { seq })
+        self.rollups.add(&EventTally::of(&event.envelope, "dead"));
+        Ok(WriteReceipt::Accepted { seq })
     }
 
     fn save(&mut self, owner: &str, key: &str, value: Option<&str>) -> Written {
@@ -396,34 +398,34 @@ impl Batch<'_> {
 }
 
 /// Whether it may delete the last row that has a number: a start would not find it again.
-fn frees_a_number(entry: &Entry) -> bool {
+fn frees_a_number(entry: &StoreEntry) -> bool {
     match entry {
-        Entry::Record(_)
-        | Entry::Accept(_)
-        | Entry::Finish(_)
-        | Entry::Bury { .. }
-        | Entry::Refuse(_)
-        | Entry::Save { .. }
-        | Entry::Settle(_)
-        | Entry::Relay { .. }
-        | Entry::Result { .. }
-        | Entry::Reload(_)
-        | Entry::Park { .. }
-        | Entry::Audit(_)
-        | Entry::Take(_)
-        | Entry::Nothing
-        | Entry::Remember { .. }
-        | Entry::Wake
+        StoreEntry::Record(_)
+        | StoreEntry::Accept(_)
+        | StoreEntry::Finish(_)
+        | StoreEntry::DeadLetter { .. }
+        | StoreEntry::Refuse(_)
+        | StoreEntry::Save { .. }
+        | StoreEntry::Settle(_)
+        | StoreEntry::Relay { .. }
+        | StoreEntry::Result { .. }
+        | StoreEntry::Reload(_)
+        | StoreEntry::Park { .. }
+        | StoreEntry::Audit(_)
+        | StoreEntry::Take(_)
+        | StoreEntry::Nothing
+        | StoreEntry::Remember { .. }
+        | StoreEntry::Wake
         // What they hold is asked for itself.
-        | Entry::Once { .. }
-        | Entry::Judged { .. }
-        | Entry::OrLetter { .. } => false,
-        Entry::Discard { .. }
-        | Entry::DropLetter { .. }
-        | Entry::Retry { .. }
-        | Entry::Reopen { .. }
-        | Entry::Redeliver { .. }
-        | Entry::KeepLetter { .. } => true,
+        | StoreEntry::Once { .. }
+        | StoreEntry::Judged { .. }
+        | StoreEntry::OrLetter { .. } => false,
+        StoreEntry::Discard { .. }
+        | StoreEntry::DropLetter { .. }
+        | StoreEntry::Retry { .. }
+        | StoreEntry::Reopen { .. }
+        | StoreEntry::Redeliver { .. }
+        | StoreEntry::KeepLetter { .. } => true,
     }
 }
 

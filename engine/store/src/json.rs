@@ -1,6 +1,6 @@
 //! The event as JSON, everywhere it leaves the engine: spliced from what is already JSON.
 
-use super::record::{Delivery, Stored};
+use super::record::{Delivery, StoredEvent};
 use kernel::attempts::{AttemptLog, AttemptRecord};
 use kernel::event::StageResult;
 use kernel::time::Timestamp;
@@ -20,7 +20,7 @@ const PLAIN_MAX: usize = 2 * NUMBERS_MAX;
 pub type Redact = [Vec<String>];
 
 /// Writes the event as one line of JSON.
-pub fn write_event(out: &mut String, event: &Stored, pipeline: &str) {
+pub fn write_event(out: &mut String, event: &StoredEvent, pipeline: &str) {
     head(out, event, pipeline);
     out.push_str(",\"data\":");
     push_line(out, event.body.data_text());
@@ -30,7 +30,7 @@ pub fn write_event(out: &mut String, event: &Stored, pipeline: &str) {
 }
 
 /// Writes the event as one line of JSON, what is long or redacted replaced by a note.
-pub fn write_summary(out: &mut String, event: &Stored, pipeline: &str, redact: &Redact) {
+pub fn write_summary(out: &mut String, event: &StoredEvent, pipeline: &str, redact: &Redact) {
     head(out, event, pipeline);
     out.push_str(",\"data\":");
     push_summary(out, event.body.data_text(), "data", redact);
@@ -40,7 +40,12 @@ pub fn write_summary(out: &mut String, event: &Stored, pipeline: &str, redact: &
 }
 
 /// Writes the event with its stages and deliveries.
-pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries: &[Delivery]) {
+pub fn write_detail(
+    out: &mut String,
+    event: &StoredEvent,
+    pipeline: &str,
+    deliveries: &[Delivery],
+) {
     write_event(out, event, pipeline);
     out.pop();
     let stages: Vec<Value> = event.stages.iter().map(stage_json).collect();
@@ -104,7 +109,7 @@ fn attempts_json(log: &AttemptLog, next: Option<Timestamp>) -> Value {
     log.numbered().map(attempt_json).collect()
 }
 
-fn head(out: &mut String, event: &Stored, pipeline: &str) {
+fn head(out: &mut String, event: &StoredEvent, pipeline: &str) {
     let it = &event.envelope;
     // What has not finished has no place yet.
     let pos = (event.pos != 0).then_some(event.pos);

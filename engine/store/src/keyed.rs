@@ -7,8 +7,8 @@ use super::StoreFault;
 use super::claim::{Claim, EntryHash};
 use super::insert::{Batch, RowHash, Written};
 use super::memory::{Emission, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Notes, Step};
-use super::record::{Entry, Receipt};
-use super::rollup::Tally;
+use super::record::{StoreEntry, WriteReceipt};
+use super::rollup::EventTally;
 use kernel::additions::Additions;
 use kernel::event::{Body, DataAt, Envelope, Event};
 use kernel::time::Timestamp;
@@ -112,7 +112,7 @@ impl Memories {
     }
 
     /// Nothing is known of when somebody wants to look again.
-    pub(super) fn look_anew(&mut self) {
+    pub(super) fn forget_wake(&mut self) {
         self.wake = None;
         self.lanes.values_mut().for_each(|lane| lane.due = i64::MIN);
     }
@@ -199,13 +199,13 @@ impl Batch<'_> {
                 expecting.push(node.clone());
             }
         }
-        memories.look_anew();
+        memories.forget_wake();
         *self.memories = memories;
         self.follow_clock()?;
         for node in expecting {
             self.expect(&node)?;
         }
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     /// Begins with the keys that a stage expects and of which nothing is known, and forgets those
@@ -242,7 +242,7 @@ impl Batch<'_> {
     }
 
     /// An event with what stages noted about it: judged only when it is new.
-    pub(super) fn judged(&mut self, notes: &Notes, entry: &Entry, hash: EntryHash) -> Written {
+    pub(super) fn judged(&mut self, notes: &Notes, entry: &StoreEntry, hash: EntryHash) -> Written {
         let seq = seq_of(entry);
         let depth = match (hash.claim, seq) {
             (Some(claim), _) => match self.known(claim, entry)? {
@@ -251,7 +251,7 @@ impl Batch<'_> {
             },
             (None, Some(seq)) => match self.take_emitted(seq)? {
                 Some(depth) => depth,
-                None => return Ok(Receipt::Duplicate { seq }),
+                None => return Ok(WriteReceipt::Duplicate { seq }),
             },
             (None, None) => 0,
         };
@@ -282,29 +282,29 @@ impl Batch<'_> {
                 outputs.push((note.node.name.clone(), output.into()));
             }
         }
-        let Receipt::Accepted { seq } = receipt else { return Ok(receipt) };
+        let WriteReceipt::Accepted { seq } = receipt else { return Ok(receipt) };
         let generation = self.memories.generation;
         for (stage, output) in &outputs {
             self.keep_result(seq, stage, generation, output)?;
         }
-        Ok(Receipt::Judged { seq, outputs })
+        Ok(WriteReceipt::Judged { seq, outputs })
     }
 
     /// Who came first with this id.
-    fn known(&self, claim: Claim, entry: &Entry) -> Result<Option<Receipt>, StoreFault> {
+    fn known(&self, claim: Claim, entry: &StoreEntry) -> Result<Option<WriteReceipt>, StoreFault> {
         let Some(envelope) = envelope_of(entry) else { return Ok(None) };
         Ok(self.claims.judge(self.connection, claim, envelope)?.known())
     }
 
-    fn dropped(&mut self, entry: &Entry, note: &Note) -> Written {
+    fn dropped(&mut self, entry: &StoreEntry, note: &Note) -> Written {
         if let Some(seq) = seq_of(entry) {
             self.leave_inbox(seq)?;
             self.effects.frees_numbers = true;
         }
         if let Some(envelope) = envelope_of(entry) {
-            self.rollups.add(&Tally::of(envelope, "discarded"));
+            self.rollups.add(&EventTally::of(envelope, "discarded"));
         }
-        Ok(Receipt::Dropped { node: note.node.name.clone() })
+        Ok(WriteReceipt::Dropped { node: note.node.name.clone() })
     }
 
     /// An event that a stage sent goes on its way; how many were sent before it because of one
@@ -320,13 +320,13 @@ impl Batch<'_> {
         for (lane, time) in &notes.lanes {
             let state = *self.memories.lane(self.connection, lane)?;
             if state.due <= time.0 {
-                self.look_again(lane, state.code, time.0)?;
+                self.wake_due_keys(lane, state.code, time.0)?;
             }
         }
         Ok(())
     }
 
-    fn look_again(&mut self, lane: &Arc<str>, code: i64, until: i64) -> Result<(), StoreFault> {
+    fn wake_due_keys(&mut self, lane: &Arc<str>, code: i64, until: i64) -> Result<(), StoreFault> {
         let sql = "SELECT memory, key, due FROM remembered WHERE lane = ?1 AND due <= ?2
                    ORDER BY due, memory, key LIMIT 1";
         for _ in 0..DUE_MAX {
@@ -363,7 +363,7 @@ impl Batch<'_> {
             let Some((memory, key, due, lane)) = first else { break };
             self.wake_key(memory, &key, due, &lane.into())?;
         }
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     fn wake_key(
@@ -565,22 +565,22 @@ impl Batch<'_> {
 }
 
 /// The number of an event that was accepted before.
-fn seq_of(entry: &Entry) -> Option<u64> {
+fn seq_of(entry: &StoreEntry) -> Option<u64> {
     match entry.bare() {
-        Entry::Finish(it) => Some(it.event.seq),
-        Entry::Discard { event, .. } | Entry::Take(event) => Some(event.seq),
-        Entry::Bury { event, .. } if event.seq != 0 => Some(event.seq),
+        StoreEntry::Finish(it) => Some(it.event.seq),
+        StoreEntry::Discard { event, .. } | StoreEntry::Take(event) => Some(event.seq),
+        StoreEntry::DeadLetter { event, .. } if event.seq != 0 => Some(event.seq),
         _ => None,
     }
 }
 
-fn envelope_of(entry: &Entry) -> Option<&Envelope> {
+fn envelope_of(entry: &StoreEntry) -> Option<&Envelope> {
     match entry.bare() {
-        Entry::Record(it) | Entry::Finish(it) => Some(&it.event.envelope),
-        Entry::Accept(event)
-        | Entry::Take(event)
-        | Entry::Discard { event, .. }
-        | Entry::Bury { event, .. } => Some(&event.envelope),
+        StoreEntry::Record(it) | StoreEntry::Finish(it) => Some(&it.event.envelope),
+        StoreEntry::Accept(event)
+        | StoreEntry::Take(event)
+        | StoreEntry::Discard { event, .. }
+        | StoreEntry::DeadLetter { event, .. } => Some(&event.envelope),
         _ => None,
     }
 }

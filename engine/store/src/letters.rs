@@ -5,7 +5,7 @@
 
 use super::checksum::{RowBody, SummedTable, insert, maybe_number, maybe_text, number, text};
 use super::insert::{Batch, Written};
-use super::record::{DeadLetter, DeadLetterWhat, Receipt};
+use super::record::{DeadLetter, DeadLetterWhat, WriteReceipt};
 use super::{StoreFault, rows};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -90,7 +90,7 @@ impl Batch<'_> {
             self.holdings.letters -= 1;
             self.keep_claim(&claim)?;
         }
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     /// Takes the oldest letters beyond `most`. At most as many as this transaction brought, and a

@@ -95,11 +95,11 @@ pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventCount, EventQuery, EventTest, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};
 pub use record::{
-    AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
-    Finished, InboxRow, LetterMaker, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement,
-    Stored,
+    AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, FinishedEvent,
+    InboxRow, LetterMaker, MappedEvent, NewDelivery, ReloadRecord, Settlement, StoreEntry,
+    StoredEvent, WriteReceipt,
 };
-pub use rollup::{MINUTES_KEPT, Tally};
+pub use rollup::{EventTally, MINUTES_KEPT};
 pub use rows::EventRow;
 pub use rule_book::RulesInForce;
 pub use search_fields::SearchFields;
@@ -107,7 +107,7 @@ pub use search_query::{SEARCH_MAX, SearchWords, TextSearch};
 pub use space::disk_room;
 pub use spread::Spread;
 pub use sql::{SqlLimits, SqlResult, SqlValue, read_sql};
-pub use writer::{Watcher, Writer};
+pub use writer::{CommitObserver, Writer};
 
 use claim::Keys;
 use kernel::env::Env;
@@ -190,7 +190,7 @@ struct Shared {
     keys: Keys,
     env: Env,
     figures: Arc<Figures>,
-    tallies: Arc<Mutex<Vec<Tally>>>,
+    tallies: Arc<Mutex<Vec<EventTally>>>,
     name: Arc<str>,
     status: Arc<StoreStatus>,
     scrub: Mutex<Scrub>,
@@ -204,7 +204,7 @@ impl Store {
     /// Dropped before the writer begins, new events are not written; dropped later, all of them may
     /// be, and who sends them again learns that they are duplicates. While another program holds the lock on
     /// the database, the fault comes within a few seconds.
-    pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
+    pub async fn submit(&self, entries: Vec<StoreEntry>) -> Result<Vec<WriteReceipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
         let count = entries.len();
         let hashes = entries.iter().map(|entry| self.shared.keys.hash_of(entry)).collect();
@@ -221,7 +221,7 @@ impl Store {
     }
 
     /// Counts something that leaves no row; written with the next commit.
-    pub fn count(&self, tally: Tally) {
+    pub fn count(&self, tally: EventTally) {
         let mut tallies = self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         // Bounded: a store that cannot write for a while forgets counts, never events.
         if tallies.len() < 65_536 {

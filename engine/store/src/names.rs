@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Most words of one sort; beyond it the word itself stands in the row.
+/// Most words of one kind; beyond it the word itself stands in the row.
 pub(super) const WORDS_MAX: usize = 4096;
 
-/// What sort of word it is.
+/// What a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Sort {
+pub(super) enum NameKind {
     Type,
     Source,
     Stage,
@@ -25,17 +25,17 @@ pub(super) enum Sort {
     Reason,
 }
 
-impl Sort {
-    const COUNT: usize = Sort::Reason as usize + 1;
+impl NameKind {
+    const COUNT: usize = NameKind::Reason as usize + 1;
 }
 
 /// Codes known so far.
 #[derive(Default)]
 pub(super) struct Names {
-    codes: [HashMap<Arc<str>, i64, FastHash>; Sort::COUNT],
-    counts: [usize; Sort::COUNT],
+    codes: [HashMap<Arc<str>, i64, FastHash>; NameKind::COUNT],
+    counts: [usize; NameKind::COUNT],
     /// Made in the running transaction; forgotten when it fails.
-    fresh: Vec<(Sort, Arc<str>)>,
+    fresh: Vec<(NameKind, Arc<str>)>,
 }
 
 impl Names {
@@ -45,8 +45,8 @@ impl Names {
         let mut statement = connection.prepare("SELECT kind, count(*) FROM names GROUP BY kind")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let sort = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
-            if let Some(count) = names.counts.get_mut(sort) {
+            let kind = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            if let Some(count) = names.counts.get_mut(kind) {
                 *count = row.get::<_, i64>(1)? as usize;
             }
         }
@@ -57,10 +57,10 @@ impl Names {
     pub(super) fn cell(
         &mut self,
         connection: &Connection,
-        sort: Sort,
+        kind: NameKind,
         word: &Arc<str>,
     ) -> Result<Cell, StoreFault> {
-        let code = self.code(connection, sort, word)?;
+        let code = self.code(connection, kind, word)?;
         Ok(code.map_or_else(|| Cell::Text(word.to_string()), Cell::Integer))
     }
 
@@ -68,34 +68,34 @@ impl Names {
     pub(super) fn code(
         &mut self,
         connection: &Connection,
-        sort: Sort,
+        kind: NameKind,
         word: &Arc<str>,
     ) -> Result<Option<i64>, StoreFault> {
-        if let Some(code) = self.codes[sort as usize].get(word) {
+        if let Some(code) = self.codes[kind as usize].get(word) {
             return Ok(Some(*code));
         }
         let sql = "SELECT code FROM names WHERE kind = ? AND text = ?";
         let mut select = connection.prepare_cached(sql)?;
-        let known = select.query_row(params![sort as i64, &**word], |row| row.get(0)).optional()?;
+        let known = select.query_row(params![kind as i64, &**word], |row| row.get(0)).optional()?;
         let code = match known {
             Some(code) => code,
-            None if WORDS_MAX <= self.counts[sort as usize] => return Ok(None),
+            None if WORDS_MAX <= self.counts[kind as usize] => return Ok(None),
             None => {
                 connection
                     .prepare_cached("INSERT INTO names (kind, text) VALUES (?, ?)")?
-                    .execute(params![sort as i64, &**word])?;
-                self.fresh.push((sort, word.clone()));
-                self.counts[sort as usize] += 1;
+                    .execute(params![kind as i64, &**word])?;
+                self.fresh.push((kind, word.clone()));
+                self.counts[kind as usize] += 1;
                 connection.last_insert_rowid()
             }
         };
-        self.codes[sort as usize].insert(word.clone(), code);
+        self.codes[kind as usize].insert(word.clone(), code);
         Ok(Some(code))
     }
 
     /// Whether any event was ever sent elsewhere than to the store.
     pub(super) fn has_passing(&self) -> bool {
-        0 < self.counts[Sort::Passing as usize]
+        0 < self.counts[NameKind::Passing as usize]
     }
 
     pub(super) fn keep(&mut self) {
@@ -103,9 +103,9 @@ impl Names {
     }
 
     pub(super) fn undo(&mut self) {
-        for (sort, word) in self.fresh.drain(..) {
-            self.counts[sort as usize] -= 1;
-            self.codes[sort as usize].remove(&word);
+        for (kind, word) in self.fresh.drain(..) {
+            self.counts[kind as usize] -= 1;
+            self.codes[kind as usize].remove(&word);
         }
     }
 }
@@ -113,19 +113,22 @@ impl Names {
 /// Tells lists of targets without the store apart from those with it; once, for a store that an
 /// older engine made.
 pub(super) fn mark_passing(connection: &Connection, store: &str) -> Result<(), StoreFault> {
-    for (code, list) in all(connection, Sort::Targets)? {
+    for (code, list) in all(connection, NameKind::Targets)? {
         if !list.split_whitespace().any(|word| word == store) {
             let sql = "UPDATE names SET kind = ? WHERE code = ?";
-            connection.execute(sql, params![Sort::Passing as i64, code])?;
+            connection.execute(sql, params![NameKind::Passing as i64, code])?;
         }
     }
     Ok(())
 }
 
-/// Every word of a sort with its code.
-pub(super) fn all(connection: &Connection, sort: Sort) -> Result<Vec<(i64, String)>, StoreFault> {
+/// Every word of a kind with its code.
+pub(super) fn all(
+    connection: &Connection,
+    kind: NameKind,
+) -> Result<Vec<(i64, String)>, StoreFault> {
     let mut statement =
         connection.prepare_cached("SELECT code, text FROM names WHERE kind = ? ORDER BY code")?;
-    let rows = statement.query_map([sort as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = statement.query_map([kind as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -20,7 +20,7 @@ use super::share::UpkeepShare;
 use super::status::{StoreStatus, WriterAlarm};
 use super::text_index;
 use super::wal::LogGuard;
-use super::writer::{Watcher, Writer};
+use super::writer::{CommitObserver, Writer};
 use super::{OpenError, Shared, Store, StoreFault, StoreTrouble, rows, scrub, space};
 use kernel::env::Env;
 use kernel::health::PartRole;
@@ -77,7 +77,7 @@ pub fn open(
     settings: Settings,
     policy: RetentionPolicy,
     env: Env,
-    watcher: Box<dyn Watcher>,
+    watcher: Box<dyn CommitObserver>,
 ) -> Result<(Store, Writer), OpenError> {
     assert!(
         SQLITE_LEAST <= rusqlite::version_number(),
@@ -117,7 +117,7 @@ fn open_owned(
     settings: Settings,
     policy: RetentionPolicy,
     env: Env,
-    watcher: Box<dyn Watcher>,
+    watcher: Box<dyn CommitObserver>,
     files: Option<Arc<StoreFiles>>,
 ) -> Result<(Store, Writer), OpenFault> {
     let path = files.as_ref().map(|file| file.path());

@@ -7,7 +7,7 @@
 use super::StoreFault;
 use super::insert::{Batch, Written};
 use super::outbox::BacklogSize;
-use super::record::{DeliveryState, Receipt};
+use super::record::{DeliveryState, WriteReceipt};
 use super::writer::Writer;
 use kernel::health::{HealthProblem, PartRole};
 use kernel::time::Timestamp;
@@ -65,7 +65,7 @@ impl Batch<'_> {
         }
         self.effects.parking = Some((left == 0).then(|| present.to_vec()));
         self.effects.sinks.extend(present.iter().cloned());
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 }
 

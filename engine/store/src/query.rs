@@ -3,9 +3,9 @@
 use super::StoreFault;
 use super::claim::Keys;
 use super::condition_sql::{self, ColumnWords};
-use super::names::{self, Sort};
+use super::names::{self, NameKind};
 use super::reader::Reader;
-use super::record::Stored;
+use super::record::StoredEvent;
 use super::rows::{COLUMNS, EventRow, EventRows};
 use super::search_query::{TextMatches, TextSearch};
 use kernel::condition::{Comparison, Condition, NumberField, NumberTest, TextField, TextTest};
@@ -102,7 +102,7 @@ impl Cursor {
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The events.
-    pub rows: Vec<Stored>,
+    pub rows: Vec<StoredEvent>,
     /// Where the next page begins, when there is one.
     pub next: Option<Cursor>,
     /// How many rows were looked at, where that were too many to go on to the end of the page.
@@ -212,7 +212,7 @@ impl RowScan<'_> {
     /// it is and is read. Says also since when texts were searched, where that is not all.
     fn run(
         &self,
-        visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
+        visit: impl FnMut(Cursor, bool, Option<StoredEvent>) -> ControlFlow<()>,
     ) -> Result<(ScanEnd, Option<Timestamp>), StoreFault> {
         // One moment for all of it: retention takes nothing between the two looks at the rows.
         let _moment = self.connection.unchecked_transaction()?;
@@ -231,11 +231,11 @@ impl RowScan<'_> {
         &self,
         query: &EventQuery,
         matches: Option<&TextMatches<'_>>,
-        mut visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
+        mut visit: impl FnMut(Cursor, bool, Option<StoredEvent>) -> ControlFlow<()>,
     ) -> Result<ScanEnd, StoreFault> {
         let connection = self.connection;
-        let types = WantedWords::find(connection, Sort::Type, query)?;
-        let sources = WantedWords::find(connection, Sort::Source, query)?;
+        let types = WantedWords::find(connection, NameKind::Type, query)?;
+        let sources = WantedWords::find(connection, NameKind::Source, query)?;
         let prefixes = match matches.and_then(TextMatches::few) {
             Some(places) => places_prefix(places),
             None => prefixes(query, &types, &sources),
@@ -402,7 +402,7 @@ pub(super) fn stream(
 #[derive(Debug, Clone)]
 pub struct StreamChunk {
     /// The events.
-    pub events: Vec<Stored>,
+    pub events: Vec<StoredEvent>,
     /// There are no others up to and with this place.
     pub to: u64,
 }
@@ -476,10 +476,14 @@ struct WantedWords {
 impl WantedWords {
     /// The codes of the words that are asked for, or of every word when none is. A word that is in
     /// rows itself stays a word.
-    fn find(connection: &Connection, sort: Sort, query: &EventQuery) -> Result<Self, StoreFault> {
-        let all = names::all(connection, sort)?;
-        let (field, wanted) = match sort {
-            Sort::Source => (TextField::Source, &query.sources),
+    fn find(
+        connection: &Connection,
+        kind: NameKind,
+        query: &EventQuery,
+    ) -> Result<Self, StoreFault> {
+        let all = names::all(connection, kind)?;
+        let (field, wanted) = match kind {
+            NameKind::Source => (TextField::Source, &query.sources),
             _ => (TextField::Kind, &query.types),
         };
         let parts = query.condition.iter().flat_map(Condition::parts);

@@ -8,7 +8,7 @@ use super::forecast::{self, KeptEvent, RetentionView, SweepForecast};
 use super::manners::Relay;
 use super::memory::MemoryTimer;
 use super::query::{self, EventCount, EventQuery, EventTest, Page, StreamChunk};
-use super::record::{Delivery, DeliveryState, InboxRow, Stored};
+use super::record::{Delivery, DeliveryState, InboxRow, StoredEvent};
 use super::rows::{self, COLUMNS, EventRows};
 use super::status::StoreStatus;
 use super::{READ_MAX, StoreFault, StoreTrouble};
@@ -117,12 +117,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Finished events with these numbers, in their order of `pos`.
-    pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+    pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<StoredEvent>, StoreFault> {
         self.stored_by_seq(seqs, |fault, _| Err(fault))
     }
 
     /// The same without the damaged ones, which are reported.
-    pub fn intact_by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+    pub fn intact_by_seq(&self, seqs: &[u64]) -> Result<Vec<StoredEvent>, StoreFault> {
         self.stored_by_seq(seqs, |fault, pos| self.pass_by(fault, pos))
     }
 
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         &self,
         seqs: &[u64],
         damaged: impl FnMut(StoreFault, Option<u64>) -> Result<(), StoreFault>,
-    ) -> Result<Vec<Stored>, StoreFault> {
+    ) -> Result<Vec<StoredEvent>, StoreFault> {
         let list = json!(seqs).to_string();
         let sql = format!(
             "SELECT {COLUMNS} FROM event_rows WHERE pos IN (SELECT value FROM json_each(?1))
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
 
     /// Every source that events were stored under.
     pub fn sources(&self) -> Result<Vec<String>, StoreFault> {
-        let all = super::names::all(self.connection, super::names::Sort::Source)?;
+        let all = super::names::all(self.connection, super::names::NameKind::Source)?;
         Ok(all.into_iter().map(|it| it.1).collect())
     }
 
@@ -429,7 +429,7 @@ impl<'a> Reader<'a> {
 /// Rows of events, and those that are intact.
 #[derive(Default)]
 struct FoundEvents {
-    events: Vec<Stored>,
+    events: Vec<StoredEvent>,
     rows: usize,
     /// The `pos` of the last row.
     last: u64,

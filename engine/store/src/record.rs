@@ -13,16 +13,16 @@ use std::time::Duration;
 
 /// One thing to write. All entries of one submission stand in one transaction.
 #[derive(Debug, Clone)]
-pub enum Entry {
+pub enum StoreEntry {
     /// An event that waited for nothing: claimed and stored finished, in one commit.
-    /// Answered [`Receipt::Stored`], [`Receipt::Duplicate`] or [`Receipt::Conflict`].
-    Record(Finished),
+    /// Answered [`WriteReceipt::Stored`], [`WriteReceipt::Duplicate`] or [`WriteReceipt::Conflict`].
+    Record(FinishedEvent),
     /// An event that must wait for a remote stage: claimed, and its bytes into the inbox.
-    /// Answered [`Receipt::Accepted`], [`Receipt::Duplicate`] or [`Receipt::Conflict`].
+    /// Answered [`WriteReceipt::Accepted`], [`WriteReceipt::Duplicate`] or [`WriteReceipt::Conflict`].
     Accept(Event),
     /// An accepted event that has ended: stored finished, its inbox row out.
-    /// Answered [`Receipt::Stored`], or [`Receipt::Duplicate`] when it had ended before.
-    Finish(Finished),
+    /// Answered [`WriteReceipt::Stored`], or [`WriteReceipt::Duplicate`] when it had ended before.
+    Finish(FinishedEvent),
     /// An accepted event (`seq`) that a rule let go: its inbox row out, nothing stored, counted.
     Discard {
         /// The accepted event.
@@ -32,7 +32,7 @@ pub enum Entry {
     },
     /// An event that ended as a dead letter: its inbox row out (when it has a `seq`), the letter
     /// in. An event without a `seq` is claimed first, as by `Record`.
-    Bury {
+    DeadLetter {
         /// The event.
         event: Event,
         /// The letter; `what` is `Event`.
@@ -46,19 +46,19 @@ pub enum Entry {
         owner: Arc<str>,
         /// The key.
         key: String,
-        /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`].
-        entry: Box<Entry>,
+        /// [`StoreEntry::Record`], [`StoreEntry::Accept`] or [`StoreEntry::DeadLetter`].
+        entry: Box<StoreEntry>,
     },
     /// An entry about an event, with what stages noted about it. Judged only where the event is
-    /// new; a stage that lets it go keeps it from being written. Answered [`Receipt::Dropped`]
-    /// then, [`Receipt::Judged`] where the event is accepted, else as the entry is.
+    /// new; a stage that lets it go keeps it from being written. Answered [`WriteReceipt::Dropped`]
+    /// then, [`WriteReceipt::Judged`] where the event is accepted, else as the entry is.
     Judged {
         /// What they noted.
         notes: Notes,
-        /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`] of a new event;
-        /// [`Entry::Take`], [`Entry::Finish`], [`Entry::Discard`] or [`Entry::Bury`] of one that a
-        /// stage sent; [`Entry::Nothing`] for one that a filter lets go.
-        entry: Box<Entry>,
+        /// [`StoreEntry::Record`], [`StoreEntry::Accept`] or [`StoreEntry::DeadLetter`] of a new event;
+        /// [`StoreEntry::Take`], [`StoreEntry::Finish`], [`StoreEntry::Discard`] or [`StoreEntry::DeadLetter`] of one that a
+        /// stage sent; [`StoreEntry::Nothing`] for one that a filter lets go.
+        entry: Box<StoreEntry>,
     },
     /// An event that a stage sent has passed the filters and waits for a remote stage.
     Take(Event),
@@ -123,19 +123,19 @@ pub enum Entry {
     },
     /// The message of a dead letter, taken in again. The letter goes when the event is durable: also
     /// when the same came before, but not when another event has its id. Answered as the entry is,
-    /// or [`Receipt::Gone`].
+    /// or [`WriteReceipt::Gone`].
     Retry {
         /// The letter's number.
         letter: u64,
-        /// [`Entry::Record`], [`Entry::Accept`], [`Entry::Bury`] or one of these in
-        /// [`Entry::Once`].
-        entry: Box<Entry>,
+        /// [`StoreEntry::Record`], [`StoreEntry::Accept`], [`StoreEntry::DeadLetter`] or one of these in
+        /// [`StoreEntry::Once`].
+        entry: Box<StoreEntry>,
         /// Whether the letter stays even then, because its message is many events: then
-        /// [`Entry::DropLetter`] follows in the same transaction.
+        /// [`StoreEntry::DropLetter`] follows in the same transaction.
         is_part: bool,
     },
     /// The event of a dead letter goes back into the inbox, under its own number. Answered
-    /// [`Receipt::Accepted`], or [`Receipt::Gone`].
+    /// [`WriteReceipt::Accepted`], or [`WriteReceipt::Gone`].
     Reopen {
         /// The letter's number.
         letter: u64,
@@ -143,8 +143,8 @@ pub enum Entry {
         event: Event,
     },
     /// The delivery of a dead letter is owed again, as if it had never been tried. Answered
-    /// [`Receipt::Accepted`], [`Receipt::Duplicate`] when it was made after all, or
-    /// [`Receipt::Gone`].
+    /// [`WriteReceipt::Accepted`], [`WriteReceipt::Duplicate`] when it was made after all, or
+    /// [`WriteReceipt::Gone`].
     Redeliver {
         /// The letter's number.
         letter: u64,
@@ -160,7 +160,7 @@ pub enum Entry {
     /// is kept as a dead letter.
     OrLetter {
         /// The entry.
-        entry: Box<Entry>,
+        entry: Box<StoreEntry>,
         /// The letter.
         letter: LetterMaker,
     },
@@ -168,13 +168,13 @@ pub enum Entry {
     Audit(AuditRecord),
 }
 
-impl Entry {
+impl StoreEntry {
     /// What it writes, without what may be put around an entry.
-    pub(super) fn bare(&self) -> &Entry {
+    pub(super) fn bare(&self) -> &StoreEntry {
         match self {
-            Entry::Once { entry, .. } | Entry::Retry { entry, .. } => entry.bare(),
-            Entry::Judged { entry, .. } => entry.bare(),
-            Entry::OrLetter { entry, .. } => entry.bare(),
+            StoreEntry::Once { entry, .. } | StoreEntry::Retry { entry, .. } => entry.bare(),
+            StoreEntry::Judged { entry, .. } => entry.bare(),
+            StoreEntry::OrLetter { entry, .. } => entry.bare(),
             entry => entry,
         }
     }
@@ -195,7 +195,7 @@ pub struct AuditRecord {
 
 /// How one entry was answered, after its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Receipt {
+pub enum WriteReceipt {
     /// Stored finished.
     Stored {
         /// The event's number.
@@ -238,7 +238,7 @@ pub enum Receipt {
 
 /// An event whose stages have all ended.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub struct FinishedEvent {
     /// The event.
     pub event: EndedEvent,
     /// How each stage ended.
@@ -280,7 +280,7 @@ pub struct CooldownClaim {
 
 /// An event at rest: a row of `events`, or what was just committed.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredEvent {
     /// Its place in what is visible; the `id:` of SSE.
     pub pos: u64,
     /// The number of the answer.
@@ -299,7 +299,7 @@ pub struct Stored {
     pub targets: Arc<[Arc<str>]>,
 }
 
-impl Stored {
+impl StoredEvent {
     /// About how many bytes it holds.
     pub fn size(&self) -> usize {
         512 + self.body.size() as usize + self.enrich.len()

@@ -8,8 +8,10 @@ use super::claim::EntryHash;
 use super::deliveries::AT_ONCE;
 use super::insert::{Batch, RowHash, Written};
 use super::letter_query::{LETTER, LETTER_BODY};
-use super::record::{AuditRecord, DeadLetter, DeliveryState, Entry, LetterMaker, Receipt};
-use super::rollup::Tally;
+use super::record::{
+    AuditRecord, DeadLetter, DeliveryState, LetterMaker, StoreEntry, WriteReceipt,
+};
+use super::rollup::EventTally;
 use kernel::event::Event;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -22,27 +24,27 @@ impl Batch<'_> {
     pub(super) fn retry(
         &mut self,
         letter: i64,
-        entry: &Entry,
+        entry: &StoreEntry,
         is_part: bool,
         hash: EntryHash,
     ) -> Written {
         let sql = "SELECT 1 FROM dead_letters WHERE id = ? AND what = 'rejected'";
         if !self.connection.prepare_cached(sql)?.exists([letter])? {
-            return Ok(Receipt::Gone);
+            return Ok(WriteReceipt::Gone);
         }
         let receipt = self.write(entry, hash)?;
         match receipt {
             _ if is_part => {}
-            Receipt::Stored { .. }
-            | Receipt::Accepted { .. }
-            | Receipt::Judged { .. }
-            | Receipt::Duplicate { .. } => {
+            WriteReceipt::Stored { .. }
+            | WriteReceipt::Accepted { .. }
+            | WriteReceipt::Judged { .. }
+            | WriteReceipt::Duplicate { .. } => {
                 self.drop_letter(letter)?;
             }
             // Its id belongs to another event: the letter is the only copy of this one. So it is of
             // what a stage lets go.
-            Receipt::Conflict { .. } | Receipt::Dropped { .. } => {}
-            Receipt::Done | Receipt::Gone => unreachable!("the entry claims an id"),
+            WriteReceipt::Conflict { .. } | WriteReceipt::Dropped { .. } => {}
+            WriteReceipt::Done | WriteReceipt::Gone => unreachable!("the entry claims an id"),
         }
         Ok(receipt)
     }
@@ -54,7 +56,7 @@ impl Batch<'_> {
                    RETURNING message_hash";
         let mut delete = self.connection.prepare_cached(sql)?;
         let deleted = delete.query_row(params![letter, event.seq as i64], |row| row.get(0));
-        let Some(message) = deleted.optional()? else { return Ok(Receipt::Gone) };
+        let Some(message) = deleted.optional()? else { return Ok(WriteReceipt::Gone) };
         self.holdings.letters -= 1;
         self.accept(event, event.seq, RowHash { body: hash.body, message })
     }
@@ -67,7 +69,7 @@ impl Batch<'_> {
         let found = select.query_row([letter], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((sink, seq)) = found.map(|it: (String, i64)| (Arc::<str>::from(it.0), it.1))
         else {
-            return Ok(Receipt::Gone);
+            return Ok(WriteReceipt::Gone);
         };
         let sql = "SELECT state, CASE WHEN bytes > 0 THEN bytes ELSE
                 (SELECT octet_length(e.body) + coalesce(octet_length(e.data), 0)
@@ -78,13 +80,13 @@ impl Batch<'_> {
         let found = select.query_row(params![&*sink, seq], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((state, Some(bytes))): Option<(i64, Option<i64>)> = found.optional()? else {
             // The event has gone, and with it what was to be delivered.
-            return Ok(Receipt::Gone);
+            return Ok(WriteReceipt::Gone);
         };
         self.run("DELETE FROM dead_letters WHERE id = ?", [letter])?;
         self.holdings.letters -= 1;
         if state != DeliveryState::Dead as i64 {
             self.effects.released.push(seq as u64);
-            return Ok(Receipt::Duplicate { seq: seq as u64 });
+            return Ok(WriteReceipt::Duplicate { seq: seq as u64 });
         }
         // Created now: the time after which it is given up begins anew.
         self.run(
@@ -95,7 +97,7 @@ impl Batch<'_> {
         self.holdings.outbox.add(&sink, bytes as u64);
         self.reopen_parts(&sink, seq as u64)?;
         self.effects.sinks.insert(sink);
-        Ok(Receipt::Accepted { seq: seq as u64 })
+        Ok(WriteReceipt::Accepted { seq: seq as u64 })
     }
 
     /// A letter that was tried again and stays. One that is damaged stays as it is, and one that
@@ -107,7 +109,7 @@ impl Batch<'_> {
             Ok(checksum::verify(self.keys, SummedTable::Letter, row, LETTER_BODY, true))
         };
         let Some(verified) = select.query_row([letter], check).optional()? else {
-            return Ok(Receipt::Gone);
+            return Ok(WriteReceipt::Gone);
         };
         let has_checksum = verified?;
         self.run(
@@ -115,7 +117,7 @@ impl Batch<'_> {
             params![reason, self.now.0, letter],
         )?;
         if !has_checksum {
-            return Ok(Receipt::Done);
+            return Ok(WriteReceipt::Done);
         }
         let sum =
             |row: &Row<'_>| Ok(checksum::of_row(self.keys, SummedTable::Letter, row, LETTER_BODY));
@@ -126,15 +128,15 @@ impl Batch<'_> {
     /// An entry whose sender hears no answer: what is in conflict is kept.
     pub(super) fn or_letter(
         &mut self,
-        entry: &Entry,
+        entry: &StoreEntry,
         letter: &LetterMaker,
         hash: EntryHash,
     ) -> Written {
         let receipt = self.write(entry, hash)?;
-        if let Receipt::Conflict { .. } = receipt {
+        if let WriteReceipt::Conflict { .. } = receipt {
             let letter = letter.make();
             self.letter(&letter)?;
-            self.rollups.add(&Tally::of_letter(&letter));
+            self.rollups.add(&EventTally::of_letter(&letter));
         }
         Ok(receipt)
     }

@@ -6,7 +6,7 @@
 use super::StoreFault;
 use super::held::HeldMessage;
 use super::insert::{Batch, Written};
-use super::record::{DeliveryState, NewDelivery, Receipt};
+use super::record::{DeliveryState, NewDelivery, WriteReceipt};
 use kernel::choice::Choice;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Batch<'_> {
         for delivery in to {
             self.hand_on(&dead, delivery)?;
         }
-        Ok(Receipt::Done)
+        Ok(WriteReceipt::Done)
     }
 
     /// A dead delivery and those that its message told of, by their numbers, with their bytes.

@@ -6,8 +6,8 @@
 //! they are counted from their rows. What leaves no such row goes with the commit that it is in.
 
 use super::claim::Keys;
-use super::names::{Names, Sort};
-use super::record::{DeadLetter, Stored};
+use super::names::{NameKind, Names};
+use super::record::{DeadLetter, StoredEvent};
 use super::rows::{self, EventRows};
 use super::spread::slot_of;
 use super::{StoreFault, StoreTrouble};
@@ -34,7 +34,7 @@ const COUNTED: &str = "counted";
 
 /// Something to count.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tally {
+pub struct EventTally {
     /// The time of arrival.
     pub received: Timestamp,
     /// The event's type; empty where none could be read.
@@ -47,10 +47,10 @@ pub struct Tally {
     pub outcome: &'static str,
 }
 
-impl Tally {
+impl EventTally {
     /// An event and what became of it.
     pub fn of(envelope: &Envelope, outcome: &'static str) -> Self {
-        Tally {
+        EventTally {
             received: envelope.received,
             kind: envelope.kind.clone(),
             source: envelope.source.clone(),
@@ -60,7 +60,7 @@ impl Tally {
     }
 
     pub(super) fn of_letter(letter: &DeadLetter) -> Self {
-        Tally {
+        EventTally {
             received: letter.first,
             kind: "".into(),
             // Not what the sender calls itself: whoever can send what is refused could fill the
@@ -95,7 +95,7 @@ pub(super) struct Rollups {
 
 impl Rollups {
     /// Counts what leaves no row that it could be counted from.
-    pub(super) fn add(&mut self, tally: &Tally) {
+    pub(super) fn add(&mut self, tally: &EventTally) {
         self.is_urgent = true;
         self.count(tally, 1);
     }
@@ -103,7 +103,7 @@ impl Rollups {
     /// Counts an event that has a row, and what its stages did.
     pub(super) fn add_stored(&mut self, envelope: &Envelope, stages: &[StageResult]) {
         self.stored += 1;
-        self.count(&Tally::of(envelope, "stored"), 1);
+        self.count(&EventTally::of(envelope, "stored"), 1);
         let received = envelope.received.0;
         let mut ended = received;
         for it in stages {
@@ -113,7 +113,7 @@ impl Rollups {
         self.time(received, None, "stored", ended.saturating_sub(received) as u64);
     }
 
-    fn count(&mut self, tally: &Tally, n: i64) {
+    fn count(&mut self, tally: &EventTally, n: i64) {
         let bucket = tally.received.0.div_euclid(MINUTE);
         let (kind, source) = (tally.kind.clone(), tally.source.clone());
         *self.events.entry((bucket, kind, source, tally.priority, tally.outcome)).or_default() += n;
@@ -166,7 +166,7 @@ impl Rollups {
         let mut events = EventRows::new(connection, keys);
         while let Some(row) = found.next()? {
             match events.stored(row) {
-                Ok(Stored { envelope, stages, .. }) => rollups.add_stored(&envelope, &stages),
+                Ok(StoredEvent { envelope, stages, .. }) => rollups.add_stored(&envelope, &stages),
                 // Whoever reads it says so.
                 Err(fault) if fault.class == StoreTrouble::Damaged => {}
                 Err(fault) => return Err(fault),
@@ -226,8 +226,8 @@ fn write_events(
         }
     })?;
     for ((bucket, kind, source, priority, outcome), n) in counts {
-        let kind = names.cell(connection, Sort::Type, kind)?;
-        let source = names.cell(connection, Sort::Source, source)?;
+        let kind = names.cell(connection, NameKind::Type, kind)?;
+        let source = names.cell(connection, NameKind::Source, source)?;
         upsert.execute(params![bucket, kind, source, *priority as i64, outcome, n])?;
     }
     Ok(())

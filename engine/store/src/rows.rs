@@ -4,7 +4,7 @@ use super::attempts;
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::query::EventTest;
-use super::record::{MappedEvent, Stored};
+use super::record::{MappedEvent, StoredEvent};
 use super::{StoreFault, StoreTrouble};
 use kernel::event::{Body, DataAt, Envelope, Outcome, Priority, StageResult};
 use kernel::time::Timestamp;
@@ -81,7 +81,7 @@ impl<'a> EventRows<'a> {
         &mut self,
         row: &Row<'_>,
         test: EventTest<'_>,
-    ) -> Result<Option<Stored>, StoreFault> {
+    ) -> Result<Option<StoredEvent>, StoreFault> {
         let is_wanted = test(&mut EventRow { row, rows: self });
         if is_wanted == Some(false) {
             return Ok(None);
@@ -91,13 +91,13 @@ impl<'a> EventRows<'a> {
     }
 
     /// An event off a row of [`COLUMNS`], if it is what was written.
-    pub(super) fn stored(&mut self, row: &Row<'_>) -> Result<Stored, StoreFault> {
+    pub(super) fn stored(&mut self, row: &Row<'_>) -> Result<StoredEvent, StoreFault> {
         let read = checksum::verify(self.keys, SummedTable::Event, row, BODY, true)
             .and_then(|is_verified| self.event_of(row, is_verified));
         read.map_err(|fault| of_row(fault, "the event at", row))
     }
 
-    fn event_of(&mut self, row: &Row<'_>, is_verified: bool) -> Result<Stored, StoreFault> {
+    fn event_of(&mut self, row: &Row<'_>, is_verified: bool) -> Result<StoredEvent, StoreFault> {
         let pos: i64 = row.get(0)?;
         let seq: Option<i64> = row.get(1)?;
         let targets = self.word(row.get_ref(4)?)?;
@@ -106,7 +106,7 @@ impl<'a> EventRows<'a> {
         if !is_verified {
             must_be_json(&enrich, "its additions are not JSON")?;
         }
-        Ok(Stored {
+        Ok(StoredEvent {
             pos: pos as u64,
             seq: seq.unwrap_or(pos) as u64,
             generation: row.get::<_, i64>(8)? as u64,

@@ -7,7 +7,7 @@
 
 use super::StoreFault;
 use super::attempts;
-use super::names::{Names, Sort};
+use super::names::{NameKind, Names};
 use kernel::event::{Outcome, StageResult};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
@@ -61,17 +61,17 @@ pub(super) fn write(
     names: &mut Names,
     connection: &Connection,
 ) -> Result<String, StoreFault> {
-    let mut word = |sort, word| cell(names, connection, sort, word);
+    let mut word = |kind, word| cell(names, connection, kind, word);
     let mut rows = Vec::with_capacity(stages.len());
     for it in stages {
         let error = it.error.as_ref().map(|error| match it.outcome {
             // What a service answered may be different each time.
             Outcome::Failed => Ok(WordCell::Word(error)),
-            _ => word(Sort::Reason, error),
+            _ => word(NameKind::Reason, error),
         });
         rows.push(StageCells {
-            stage: word(Sort::Stage, &it.stage)?,
-            kind: word(Sort::Kind, &it.kind)?,
+            stage: word(NameKind::Stage, &it.stage)?,
+            kind: word(NameKind::Kind, &it.kind)?,
             result: it,
             started: it.started.0 - received.0,
             error: error.transpose()?,
@@ -86,9 +86,9 @@ pub(super) fn write(
 fn cell<'a>(
     names: &mut Names,
     connection: &Connection,
-    sort: Sort,
+    kind: NameKind,
     word: &'a Arc<str>,
 ) -> Result<WordCell<'a>, StoreFault> {
-    let code = names.code(connection, sort, word)?;
+    let code = names.code(connection, kind, word)?;
     Ok(code.map_or(WordCell::Word(word), WordCell::Code))
 }

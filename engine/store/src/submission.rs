@@ -2,21 +2,21 @@
 
 use super::StoreFault;
 use super::claim::EntryHash;
-use super::record::{Entry, Receipt};
+use super::record::{StoreEntry, WriteReceipt};
 
 pub(super) type Answer = Result<Committed, StoreFault>;
 
 /// What was written, with a receipt for each entry.
 pub(super) struct Committed {
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: Vec<WriteReceipt>,
     /// Back to whoever made them, to be freed there: the writer has better things to do.
     #[expect(dead_code, reason = "only carried")]
-    entries: Vec<Entry>,
+    entries: Vec<StoreEntry>,
 }
 
 /// Entries that are written together or not at all.
 pub(super) struct Submission {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<StoreEntry>,
     /// One for each entry.
     pub(super) hashes: Vec<EntryHash>,
     /// `None` where nobody waits for the answer.
@@ -25,14 +25,14 @@ pub(super) struct Submission {
 
 impl Submission {
     /// Something of the writer's own, which claims nothing.
-    pub(super) fn silent(entries: Vec<Entry>) -> Self {
+    pub(super) fn silent(entries: Vec<StoreEntry>) -> Self {
         let hashes = vec![EntryHash::NONE; entries.len()];
         Submission { entries, hashes, reply: None }
     }
 
     /// Bytes of payload, for the limit of a batch.
     pub(super) fn size(&self) -> usize {
-        self.entries.iter().map(Entry::size).sum()
+        self.entries.iter().map(StoreEntry::size).sum()
     }
 
     /// Whether it is to be written. A sender that was answered by a timeout keeps its copy, so its
@@ -43,12 +43,12 @@ impl Submission {
 
     /// Whether it brings events in, and does not only finish what was accepted.
     pub(super) fn is_intake(&self) -> bool {
-        self.entries.iter().any(Entry::is_intake)
+        self.entries.iter().any(StoreEntry::is_intake)
     }
 
     /// Answers a submission that was written. False when nobody waits for the answer: whoever
     /// asked may have gone; what was committed stays.
-    pub(super) fn succeed(self, receipts: Vec<Receipt>) -> bool {
+    pub(super) fn succeed(self, receipts: Vec<WriteReceipt>) -> bool {
         let Submission { entries, reply, .. } = self;
         reply.is_none_or(|reply| reply.try_send(Ok(Committed { receipts, entries })).is_ok())
     }
@@ -59,15 +59,15 @@ impl Submission {
     }
 }
 
-impl Entry {
+impl StoreEntry {
     /// Bytes of payload, for the limit of a batch.
     fn size(&self) -> usize {
         match self.bare() {
-            Entry::Record(it) | Entry::Finish(it) => it.event.body.bytes.len(),
-            Entry::Accept(it) => it.body.bytes.len(),
-            Entry::Bury { event, .. } => event.body.bytes.len(),
-            Entry::Refuse(it) => it.body.len(),
-            Entry::Reopen { event, .. } => event.body.bytes.len(),
+            StoreEntry::Record(it) | StoreEntry::Finish(it) => it.event.body.bytes.len(),
+            StoreEntry::Accept(it) => it.body.bytes.len(),
+            StoreEntry::DeadLetter { event, .. } => event.body.bytes.len(),
+            StoreEntry::Refuse(it) => it.body.len(),
+            StoreEntry::Reopen { event, .. } => event.body.bytes.len(),
             _ => 64,
         }
     }
@@ -75,8 +75,8 @@ impl Entry {
     /// Whether it brings in what was not accepted before.
     fn is_intake(&self) -> bool {
         match self.bare() {
-            Entry::Record(_) | Entry::Accept(_) | Entry::Refuse(_) => true,
-            Entry::Bury { event, .. } => event.seq == 0,
+            StoreEntry::Record(_) | StoreEntry::Accept(_) | StoreEntry::Refuse(_) => true,
+            StoreEntry::DeadLetter { event, .. } => event.seq == 0,
             _ => false,
         }
     }

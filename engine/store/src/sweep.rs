@@ -5,7 +5,7 @@
 //! ended. The deletions of a slice are one transaction.
 
 use super::deleted::Deleted;
-use super::names::Sort;
+use super::names::NameKind;
 use super::open::FLOOR;
 use super::rule_book::{RuleBook, waits_sql};
 use super::rules::{RuleOfEvent, rule_text};
@@ -135,7 +135,8 @@ impl RowWords {
         if let Some(known) = self.visible.get(&code) {
             return Ok(*known);
         }
-        let is_visible = lookup(connection, code)?.is_some_and(|it| it.0 == Sort::Targets as i64);
+        let is_visible =
+            lookup(connection, code)?.is_some_and(|it| it.0 == NameKind::Targets as i64);
         self.visible.insert(code, is_visible);
         Ok(is_visible)
     }

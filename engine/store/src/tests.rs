@@ -49,8 +49,8 @@ impl Clock for Still {
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<u64>>>);
 
-impl Watcher for Seen {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for Seen {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         self.0.lock().expect("no test panics").extend(batch.iter().map(|it| it.pos));
     }
 
@@ -107,11 +107,11 @@ impl Bench {
         parts.iter().flat_map(|part| &part.problems).map(|it| it.problem.code).collect()
     }
 
-    fn try_submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreTrouble> {
+    fn try_submit(&self, entries: Vec<StoreEntry>) -> Result<Vec<WriteReceipt>, StoreTrouble> {
         smol::block_on(self.store.submit(entries)).map_err(|fault| fault.class)
     }
 
-    fn submit(&self, entries: Vec<Entry>) -> Vec<Receipt> {
+    fn submit(&self, entries: Vec<StoreEntry>) -> Vec<WriteReceipt> {
         smol::block_on(self.store.submit(entries)).expect("it is written")
     }
 
@@ -166,9 +166,9 @@ fn event(id: &str, body: &str) -> Event {
     }
 }
 
-fn finished(event: Event) -> Finished {
+fn finished(event: Event) -> FinishedEvent {
     let targets = ["db".into()].into();
-    Finished {
+    FinishedEvent {
         event: event.into(),
         stages: [].into(),
         targets,
@@ -178,16 +178,16 @@ fn finished(event: Event) -> Finished {
     }
 }
 
-fn record(id: &str, body: &str) -> Entry {
-    Entry::Record(finished(event(id, body)))
+fn record(id: &str, body: &str) -> StoreEntry {
+    StoreEntry::Record(finished(event(id, body)))
 }
 
-fn told(id: &str, window: u64) -> Entry {
+fn told(id: &str, window: u64) -> StoreEntry {
     told_at(id, window, 0)
 }
 
 /// An event so many seconds after the first one.
-fn told_at(id: &str, window: u64, second: u64) -> Entry {
+fn told_at(id: &str, window: u64, second: u64) -> StoreEntry {
     let mut event = event(id, "{}");
     event.envelope.time = event.envelope.time.plus(Duration::from_secs(second));
     let (key, time) = ("k".to_owned(), event.envelope.time);
@@ -198,7 +198,7 @@ fn told_at(id: &str, window: u64, second: u64) -> Entry {
         suppressed: None,
         traits: DeliveryTraits::default(),
     };
-    Entry::Record(Finished { deliveries: vec![delivery], ..finished(event) })
+    StoreEntry::Record(FinishedEvent { deliveries: vec![delivery], ..finished(event) })
 }
 
 #[test]
@@ -208,9 +208,9 @@ fn two_copies_in_one_batch_are_one_event() {
     assert_eq!(
         receipts,
         [
-            Receipt::Stored { seq: 1, pos: 1 },
-            Receipt::Duplicate { seq: 1 },
-            Receipt::Conflict { seq: 1 }
+            WriteReceipt::Stored { seq: 1, pos: 1 },
+            WriteReceipt::Duplicate { seq: 1 },
+            WriteReceipt::Conflict { seq: 1 }
         ]
     );
     assert_eq!(bench.listed(EventQuery::default()), ["a"]);
@@ -230,7 +230,7 @@ fn a_duplicate_is_known_after_a_crash_and_after_a_clean_stop() {
     first.close();
     for path in [path, copy] {
         let again = Bench::at(&path);
-        assert_eq!(again.submit(vec![record("a", "{}")]), [Receipt::Duplicate { seq: 1 }]);
+        assert_eq!(again.submit(vec![record("a", "{}")]), [WriteReceipt::Duplicate { seq: 1 }]);
         again.close();
     }
 }
@@ -238,16 +238,16 @@ fn a_duplicate_is_known_after_a_crash_and_after_a_clean_stop() {
 #[test]
 fn what_finishes_late_becomes_visible_late() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    let accepted = bench.submit(vec![Entry::Accept(event("slow", "{}"))]);
-    assert_eq!(accepted, [Receipt::Accepted { seq: 1 }]);
+    let accepted = bench.submit(vec![StoreEntry::Accept(event("slow", "{}"))]);
+    assert_eq!(accepted, [WriteReceipt::Accepted { seq: 1 }]);
     bench.submit(vec![record("quick", "{}")]);
     assert_eq!(bench.read(|reader| reader.inbox(0, 10)).len(), 1);
     let late = Event { seq: 1, ..event("slow", "{}") };
-    let done = bench.submit(vec![Entry::Finish(finished(late))]);
-    assert_eq!(done, [Receipt::Stored { seq: 1, pos: 3 }]);
+    let done = bench.submit(vec![StoreEntry::Finish(finished(late))]);
+    assert_eq!(done, [WriteReceipt::Stored { seq: 1, pos: 3 }]);
     assert_eq!(*bench.seen.0.lock().expect("no test panics"), [2, 3]);
     assert!(bench.read(|reader| reader.inbox(0, 10)).is_empty());
-    assert_eq!(bench.submit(vec![record("slow", "{}")]), [Receipt::Duplicate { seq: 1 }]);
+    assert_eq!(bench.submit(vec![record("slow", "{}")]), [WriteReceipt::Duplicate { seq: 1 }]);
     assert_eq!(bench.read(|reader| reader.by_seq(&[1]))[0].pos, 3);
     bench.close();
 }
@@ -255,14 +255,18 @@ fn what_finishes_late_becomes_visible_late() {
 #[test]
 fn an_accepted_event_ends_once_and_takes_its_results_with_it() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    bench.submit(vec![Entry::Accept(event("a", "{}"))]);
-    let result =
-        || Entry::Result { seq: 1, stage: "weather".into(), generation: 1, output: "7".to_owned() };
+    bench.submit(vec![StoreEntry::Accept(event("a", "{}"))]);
+    let result = || StoreEntry::Result {
+        seq: 1,
+        stage: "weather".into(),
+        generation: 1,
+        output: "7".to_owned(),
+    };
     bench.submit(vec![result()]);
     assert_eq!(bench.read(|reader| reader.results(1)), [("weather".to_owned(), "7".to_owned())]);
-    let ended = || Entry::Finish(finished(Event { seq: 1, ..event("a", "{}") }));
-    assert_eq!(bench.submit(vec![ended()]), [Receipt::Stored { seq: 1, pos: 2 }]);
-    assert_eq!(bench.submit(vec![ended(), result()])[0], Receipt::Duplicate { seq: 1 });
+    let ended = || StoreEntry::Finish(finished(Event { seq: 1, ..event("a", "{}") }));
+    assert_eq!(bench.submit(vec![ended()]), [WriteReceipt::Stored { seq: 1, pos: 2 }]);
+    assert_eq!(bench.submit(vec![ended(), result()])[0], WriteReceipt::Duplicate { seq: 1 });
     assert_eq!(bench.listed(EventQuery::default()), ["a"]);
     assert!(bench.read(|reader| reader.results(1)).is_empty());
     bench.close();
@@ -294,7 +298,11 @@ fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
     let bench = bench(StoreLocation::Memory, policy);
     let mut critical = event("critical", "{}");
     critical.envelope.priority = Priority::Critical;
-    bench.submit(vec![Entry::Record(finished(critical)), told("waits", 60), record("old", "{}")]);
+    bench.submit(vec![
+        StoreEntry::Record(finished(critical)),
+        told("waits", 60),
+        record("old", "{}"),
+    ]);
     bench.clock.0.store(200_000_000, Ordering::Relaxed);
     smol::block_on(bench.store.sweep());
     let mut left = bench.listed(EventQuery::default());
@@ -311,10 +319,10 @@ fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
         receipt: None,
         attempt: None,
     };
-    bench.submit(vec![Entry::Settle(settled)]);
+    bench.submit(vec![StoreEntry::Settle(settled)]);
     smol::block_on(bench.store.sweep());
     assert_eq!(bench.listed(EventQuery::default()), ["critical"]);
-    assert_eq!(bench.submit(vec![record("old", "{}")]), [Receipt::Duplicate { seq: 3 }]);
+    assert_eq!(bench.submit(vec![record("old", "{}")]), [WriteReceipt::Duplicate { seq: 3 }]);
     bench.close();
 }
 
@@ -352,7 +360,7 @@ fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
             let page = bench.read(move |reader| reader.events(&query));
             assert!(!page.rows.is_empty(), "a page moves on");
             if 1 < page.rows.len() {
-                most = most.max(page.rows.iter().map(Stored::size).sum::<usize>());
+                most = most.max(page.rows.iter().map(StoredEvent::size).sum::<usize>());
             }
             ids.extend(page.rows.iter().map(|row| row.envelope.id.to_string()));
             cursor = page.next;
@@ -380,7 +388,7 @@ fn dead_letters_are_paged_by_number_and_bytes() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let letter = |size: usize| {
         let (now, body) = (Timestamp(0), vec![b'x'; size].into());
-        Entry::Refuse(DeadLetter {
+        StoreEntry::Refuse(DeadLetter {
             id: 0,
             what: DeadLetterWhat::Rejected,
             seq: None,
@@ -424,8 +432,8 @@ fn dead_letters_are_paged_by_number_and_bytes() {
     bench.close();
 }
 
-fn once(key: &str, entry: Entry) -> Entry {
-    Entry::Once { owner: "hooks".into(), key: key.to_owned(), entry: Box::new(entry) }
+fn once(key: &str, entry: StoreEntry) -> StoreEntry {
+    StoreEntry::Once { owner: "hooks".into(), key: key.to_owned(), entry: Box::new(entry) }
 }
 
 #[test]
@@ -437,18 +445,18 @@ fn a_key_is_claimed_once_whatever_the_id() {
         once("k", record("a", "{}")),
         once("k", record("b", "{}")),
         once("k", record("c", "[]")),
-        once("l", Entry::Accept(event("d", "{}"))),
+        once("l", StoreEntry::Accept(event("d", "{}"))),
         once("m", record("a", "{}")),
         once("m", record("e", "{}")),
     ]);
     let expected = [
-        Receipt::Stored { seq: 1, pos: 1 },
-        Receipt::Duplicate { seq: 1 },
-        Receipt::Conflict { seq: 1 },
-        Receipt::Accepted { seq: 2 },
+        WriteReceipt::Stored { seq: 1, pos: 1 },
+        WriteReceipt::Duplicate { seq: 1 },
+        WriteReceipt::Conflict { seq: 1 },
+        WriteReceipt::Accepted { seq: 2 },
         // A known id claims nothing, so its key is free.
-        Receipt::Duplicate { seq: 1 },
-        Receipt::Stored { seq: 3, pos: 3 },
+        WriteReceipt::Duplicate { seq: 1 },
+        WriteReceipt::Stored { seq: 3, pos: 3 },
     ];
     assert_eq!(receipts, expected);
     // What a power cut leaves, and what a clean stop leaves.
@@ -462,14 +470,14 @@ fn a_key_is_claimed_once_whatever_the_id() {
         let known = [("k", "x", 1), ("l", "y", 2), ("m", "z", 3)];
         for (key, id, seq) in known {
             let receipt = again.submit(vec![once(key, record(id, "{}"))]);
-            assert_eq!(receipt, [Receipt::Duplicate { seq }], "{key}");
+            assert_eq!(receipt, [WriteReceipt::Duplicate { seq }], "{key}");
         }
-        let other = Entry::Once {
+        let other = StoreEntry::Once {
             owner: "other".into(),
             key: "k".to_owned(),
             entry: Box::new(record("n", "{}")),
         };
-        assert_eq!(again.submit(vec![other]), [Receipt::Stored { seq: 4, pos: 4 }]);
+        assert_eq!(again.submit(vec![other]), [WriteReceipt::Stored { seq: 4, pos: 4 }]);
         again.close();
     }
 }
@@ -486,7 +494,7 @@ fn a_key_of_a_failed_transaction_is_free() {
     let both = vec![once("k", record("a", "{}")), record("bad", "{}")];
     assert!(smol::block_on(bench.store.submit(both)).is_err());
     let stored = bench.submit(vec![once("k", record("b", "{}"))]);
-    assert_eq!(stored, [Receipt::Stored { seq: 1, pos: 1 }]);
+    assert_eq!(stored, [WriteReceipt::Stored { seq: 1, pos: 1 }]);
     bench.close();
 }
 
@@ -498,7 +506,7 @@ fn filters_find_by_every_part() {
     other.envelope.source = "yard".into();
     other.envelope.correlation_id = Some("visit".into());
     other.envelope.priority = Priority::Low;
-    bench.submit(vec![record("ring", "{}"), Entry::Record(finished(other))]);
+    bench.submit(vec![record("ring", "{}"), StoreEntry::Record(finished(other))]);
     let text = |text: &str| vec![text.to_owned()];
     let check = |query: EventQuery| assert_eq!(bench.listed(query), ["other"]);
     check(EventQuery { types: text("MOTION"), ..EventQuery::default() });
@@ -525,7 +533,7 @@ fn a_failed_transaction_leaves_nothing_behind() {
         .expect("a trigger");
     let refused = smol::block_on(bench.store.submit(vec![record("x", "{}"), record("bad", "{}")]));
     assert!(refused.is_err());
-    assert_eq!(bench.submit(vec![record("x", "{}")]), [Receipt::Stored { seq: 2, pos: 2 }]);
+    assert_eq!(bench.submit(vec![record("x", "{}")]), [WriteReceipt::Stored { seq: 2, pos: 2 }]);
     bench.close();
 }
 
@@ -586,7 +594,7 @@ fn the_documented_views_show_words() {
         stages.push(slow);
     }
     let stages: Arc<[_]> = stages.into();
-    let record = Entry::Record(Finished { stages: stages.clone(), ..finished(enriched) });
+    let record = StoreEntry::Record(FinishedEvent { stages: stages.clone(), ..finished(enriched) });
     bench.submit(vec![record]);
     assert_eq!(bench.read(|reader| reader.intact_by_seq(&[1])).remove(0).stages, stages);
     bench.close();
@@ -615,20 +623,20 @@ fn the_documented_views_show_words() {
     assert!(!row.contains("SKY"), "a reason that repeats is a code: {row}");
 }
 
-fn waiting(id: &str) -> Entry {
+fn waiting(id: &str) -> StoreEntry {
     let delivery = NewDelivery {
         sink: "phone".into(),
         cooldown: None,
         suppressed: None,
         traits: DeliveryTraits::default(),
     };
-    Entry::Record(Finished { deliveries: vec![delivery], ..finished(event(id, "{}")) })
+    StoreEntry::Record(FinishedEvent { deliveries: vec![delivery], ..finished(event(id, "{}")) })
 }
 
-fn with(id: &str, change: impl FnOnce(&mut Envelope)) -> Entry {
+fn with(id: &str, change: impl FnOnce(&mut Envelope)) -> StoreEntry {
     let mut event = event(id, "{}");
     change(&mut event.envelope);
-    Entry::Record(finished(event))
+    StoreEntry::Record(finished(event))
 }
 
 #[test]
@@ -699,8 +707,9 @@ fn a_full_store_passes_by_what_waits_for_its_delivery() {
 #[test]
 fn what_was_not_sent_to_the_store_goes_after_a_while() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    let elsewhere = Finished { targets: ["live".into()].into(), ..finished(event("live", "{}")) };
-    bench.submit(vec![Entry::Record(elsewhere), record("kept", "{}")]);
+    let elsewhere =
+        FinishedEvent { targets: ["live".into()].into(), ..finished(event("live", "{}")) };
+    bench.submit(vec![StoreEntry::Record(elsewhere), record("kept", "{}")]);
     let ids = |bench: &Bench| -> Vec<String> {
         let left = bench.read(|reader| reader.stream(0, 100, 100, usize::MAX)).events;
         left.iter().map(|it| it.envelope.id.to_string()).collect()
@@ -717,10 +726,10 @@ fn what_was_not_sent_to_the_store_goes_after_a_while() {
 #[test]
 fn an_event_that_finishes_twice_is_stored_once() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    bench.submit(vec![Entry::Accept(event("a", "{}"))]);
+    bench.submit(vec![StoreEntry::Accept(event("a", "{}"))]);
     let done = finished(Event { seq: 1, ..event("a", "{}") });
-    bench.submit(vec![Entry::Finish(done.clone())]);
-    assert_eq!(bench.submit(vec![Entry::Finish(done)]), [Receipt::Duplicate { seq: 1 }]);
+    bench.submit(vec![StoreEntry::Finish(done.clone())]);
+    assert_eq!(bench.submit(vec![StoreEntry::Finish(done)]), [WriteReceipt::Duplicate { seq: 1 }]);
     assert_eq!(bench.listed(EventQuery::default()), ["a"]);
     assert_eq!(*bench.seen.0.lock().expect("no test panics"), [2]);
     bench.close();
@@ -761,18 +770,18 @@ fn a_buried_event_is_known_after_a_crash_whatever_its_letter_says() {
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
     let bench = Bench::at(&path);
     let letter = letter(DeadLetterWhat::Event, None);
-    bench.submit(vec![Entry::Bury { event: event("a", "{}"), letter }]);
+    bench.submit(vec![StoreEntry::DeadLetter { event: event("a", "{}"), letter }]);
     crashed(&path, &copy);
     bench.close();
     let bench = Bench::at(&copy);
-    assert_eq!(bench.submit(vec![record("a", "{}")]), [Receipt::Duplicate { seq: 1 }]);
+    assert_eq!(bench.submit(vec![record("a", "{}")]), [WriteReceipt::Duplicate { seq: 1 }]);
     bench.close();
 }
 
 #[test]
 fn what_is_refused_teaches_the_store_no_names() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, Some("made up")))]);
+    bench.submit(vec![StoreEntry::Refuse(letter(DeadLetterWhat::Rejected, Some("made up")))]);
     assert_eq!(bench.read(|reader| reader.sources()), ["door"]);
     bench.close();
 }
@@ -863,11 +872,11 @@ fn ids_are_forgotten_only_long_after_their_events() {
     assert_eq!(bench.listed(EventQuery::default()), Vec::<String>::new());
     bench.submit(vec![later("b", 101)]);
     sweep_at(150);
-    assert_eq!(bench.submit(vec![later("b", 101)]), [Receipt::Duplicate { seq: 2 }]);
+    assert_eq!(bench.submit(vec![later("b", 101)]), [WriteReceipt::Duplicate { seq: 2 }]);
     sweep_at(210);
     // Their bytes decide, since the rows are gone: `a` has been forgotten, `b` has not.
-    assert_eq!(bench.submit(vec![later("b", 210)]), [Receipt::Duplicate { seq: 2 }]);
-    assert_eq!(bench.submit(vec![later("a", 210)]), [Receipt::Stored { seq: 3, pos: 3 }]);
+    assert_eq!(bench.submit(vec![later("b", 210)]), [WriteReceipt::Duplicate { seq: 2 }]);
+    assert_eq!(bench.submit(vec![later("a", 210)]), [WriteReceipt::Stored { seq: 3, pos: 3 }]);
     bench.close();
 }
 
@@ -877,12 +886,12 @@ fn the_id_of_a_dropped_letter_stays_taken_over_a_crash() {
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
     let bench = Bench::at(&path);
     let letter = letter(DeadLetterWhat::Event, Some("door"));
-    bench.submit(vec![Entry::Bury { event: event("a", "{}"), letter }]);
-    bench.submit(vec![Entry::DropLetter { id: 1 }]);
+    bench.submit(vec![StoreEntry::DeadLetter { event: event("a", "{}"), letter }]);
+    bench.submit(vec![StoreEntry::DropLetter { id: 1 }]);
     crashed(&path, &copy);
     bench.close();
     let bench = Bench::at(&copy);
-    assert_eq!(bench.submit(vec![record("a", "{}")]), [Receipt::Duplicate { seq: 1 }]);
+    assert_eq!(bench.submit(vec![record("a", "{}")]), [WriteReceipt::Duplicate { seq: 1 }]);
     bench.close();
 }
 

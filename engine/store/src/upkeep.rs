@@ -7,7 +7,7 @@ use super::connect::LOCK_SHORT;
 use super::deleted::Deleted;
 use super::messages::sweep_messages;
 use super::policy::Synchronous;
-use super::record::Entry;
+use super::record::StoreEntry;
 use super::rules::RuleOfEvent;
 use super::submission::Submission;
 use super::sweep::{Slice, SliceResult};
@@ -163,7 +163,7 @@ impl Writer {
             return Ok(Some(NOTHING));
         }
         if let Some(sinks) = self.parking.take() {
-            self.commit(&[Submission::silent(vec![Entry::Park { sinks }])], LOCK_SHORT)?;
+            self.commit(&[Submission::silent(vec![StoreEntry::Park { sinks }])], LOCK_SHORT)?;
             return Ok(Some(NOTHING));
         }
         // A log that cannot be begun again would only grow.
@@ -256,7 +256,8 @@ impl Writer {
         let count = old.len();
         let before = self.holdings.letters;
         if 0 < count {
-            let entries = old.into_iter().map(|it| Entry::DropLetter { id: it as u64 }).collect();
+            let entries =
+                old.into_iter().map(|it| StoreEntry::DropLetter { id: it as u64 }).collect();
             self.commit(&[Submission::silent(entries)], LOCK_SHORT)?;
         }
         let deleted = before - self.holdings.letters;

@@ -19,9 +19,9 @@ use super::open::{COUNTER, FLOOR, Settings};
 use super::parked::KnownTargets;
 use super::policy::RetentionPolicy;
 use super::readers::ReaderGate;
-use super::record::{Receipt, Stored};
+use super::record::{StoredEvent, WriteReceipt};
 use super::retention::Sweep;
-use super::rollup::{self, Rollups, Tally};
+use super::rollup::{self, EventTally, Rollups};
 use super::rule_book::RulesInForce;
 use super::rules::RetentionRules;
 use super::share::UpkeepShare;
@@ -69,15 +69,15 @@ pub(super) enum Command {
 }
 
 /// Sees what was committed, on the writer's thread, before anyone is answered.
-pub trait Watcher: Send {
+pub trait CommitObserver: Send {
     /// Events that became visible, in the order of `pos`.
-    fn committed(&mut self, batch: &[Arc<Stored>]);
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]);
     /// There is new work in the outbox for these.
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>);
     /// Events of this number were sent by stages: they are in the inbox, and have still to pass the
     /// filters.
     fn emitted(&mut self, _seqs: &[u64]) {}
-    /// The next time at which [`Entry::Wake`](super::Entry::Wake) has something to do.
+    /// The next time at which [`StoreEntry::Wake`](super::StoreEntry::Wake) has something to do.
     fn wakes(&mut self, _at: Timestamp) {}
     /// An event was accepted whose sender no longer waits for the answer.
     fn unclaimed(&mut self) {}
@@ -90,9 +90,9 @@ pub struct Writer {
     pub(super) settings: Settings,
     pub(super) policy: RetentionPolicy,
     pub(super) env: Env,
-    pub(super) watcher: Box<dyn Watcher>,
+    pub(super) watcher: Box<dyn CommitObserver>,
     pub(super) figures: Arc<Figures>,
-    pub(super) tallies: Arc<Mutex<Vec<Tally>>>,
+    pub(super) tallies: Arc<Mutex<Vec<EventTally>>>,
     pub(super) keys: Keys,
     pub(super) claims: Claims,
     pub(super) names: Names,
@@ -295,9 +295,9 @@ impl Writer {
         }
     }
 
-    fn report(&mut self, submission: Submission, receipts: Vec<Receipt>) {
+    fn report(&mut self, submission: Submission, receipts: Vec<WriteReceipt>) {
         let has_accepted =
-            receipts.iter().any(|receipt| matches!(receipt, Receipt::Accepted { .. }));
+            receipts.iter().any(|receipt| matches!(receipt, WriteReceipt::Accepted { .. }));
         if !submission.succeed(receipts) && has_accepted {
             self.watcher.unclaimed();
         }
@@ -309,7 +309,7 @@ impl Writer {
         &mut self,
         batch: &[Submission],
         wait: Duration,
-    ) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+    ) -> Result<Vec<Vec<WriteReceipt>>, StoreFault> {
         if let Some(fault) = self.status.broken() {
             return Err(fault);
         }
@@ -364,7 +364,7 @@ impl Writer {
         self.status.broken().unwrap_or(fault)
     }
 
-    fn lock_tallies(&self) -> std::sync::MutexGuard<'_, Vec<Tally>> {
+    fn lock_tallies(&self) -> std::sync::MutexGuard<'_, Vec<EventTally>> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -385,10 +385,10 @@ impl Writer {
     fn transact(
         &mut self,
         batch: &[Submission],
-        tallies: &[Tally],
+        tallies: &[EventTally],
         writes_counts: bool,
         wait: Duration,
-    ) -> Result<(Vec<Vec<Receipt>>, Effects, Counted), StoreFault> {
+    ) -> Result<(Vec<Vec<WriteReceipt>>, Effects, Counted), StoreFault> {
         let (stamp, passed) = (self.stamp(), self.status.take_passed());
         let clock = ClockFace::of(&*self.env.clock);
         self.connection.busy_timeout(wait)?;
@@ -648,7 +648,7 @@ impl Drop for Transaction<'_> {
 /// What a transaction did, told after its commit.
 #[derive(Default)]
 pub(super) struct Effects {
-    pub(super) stored: Vec<Arc<Stored>>,
+    pub(super) stored: Vec<Arc<StoredEvent>>,
     /// Events that stages sent.
     pub(super) emitted: Vec<u64>,
     pub(super) sinks: BTreeSet<Arc<str>>,

@@ -2,7 +2,7 @@
 
 use kernel::choice;
 use serde_json::{Map, Value};
-use store::Stored;
+use store::StoredEvent;
 
 choice! {
     /// How it is sent.
@@ -19,7 +19,7 @@ pub(super) const STRUCTURED: &str = "application/cloudevents+json";
 pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 
 /// The attributes, in the order of their names. What an event does not have is left out.
-fn attributes(stored: &Stored) -> Vec<(&'static str, String)> {
+fn attributes(stored: &StoredEvent) -> Vec<(&'static str, String)> {
     let envelope = &stored.envelope;
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let all = [
@@ -38,7 +38,7 @@ fn attributes(stored: &Stored) -> Vec<(&'static str, String)> {
 }
 
 /// As one JSON object, its data as it is stored.
-pub(super) fn structured(stored: &Stored) -> String {
+pub(super) fn structured(stored: &StoredEvent) -> String {
     let attributes = attributes(stored).into_iter();
     let attributes = attributes.map(|(name, value)| (name.to_owned(), Value::String(value)));
     let mut text = Value::Object(attributes.collect::<Map<_, _>>()).to_string();
@@ -50,7 +50,7 @@ pub(super) fn structured(stored: &Stored) -> String {
 }
 
 /// The headers of the binary mode; the content type is among them.
-pub(super) fn headers(stored: &Stored) -> Vec<(String, String)> {
+pub(super) fn headers(stored: &StoredEvent) -> Vec<(String, String)> {
     let attributes = attributes(stored).into_iter();
     let header = attributes.map(|(name, value)| match name {
         "datacontenttype" => ("Content-Type".to_owned(), value),

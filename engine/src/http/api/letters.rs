@@ -11,8 +11,8 @@ use kernel::time::Timestamp;
 use language::nearest;
 use serde_json::{Map, Value, json};
 use store::{
-    AuditRecord, DeadLetter, DeadLetterWhat, Entry, LetterFilter, LetterOrder, LetterPage, Reader,
-    StoreFault,
+    AuditRecord, DeadLetter, DeadLetterWhat, LetterFilter, LetterOrder, LetterPage, Reader,
+    StoreEntry, StoreFault,
 };
 use tide::{Request, Response};
 
@@ -406,7 +406,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
         Err(fault) => return Ok(failed(&fault)),
     };
     let Some(letter) = known else { return Ok(problem(404, "dead letter not found")) };
-    if let Err(fault) = app.engine.store.submit(vec![Entry::DropLetter { id }]).await {
+    if let Err(fault) = app.engine.store.submit(vec![StoreEntry::DropLetter { id }]).await {
         return Ok(failed(&fault));
     }
     let outcome = Map::from_iter([("reason".to_owned(), json!(letter.reason))]);
@@ -425,7 +425,7 @@ async fn audit(
     let (who, outcome) = (who(request), Value::Object(outcome));
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
     let record = AuditRecord { who, action, subject, outcome };
-    if let Err(fault) = app.engine.store.submit(vec![Entry::Audit(record)]).await {
+    if let Err(fault) = app.engine.store.submit(vec![StoreEntry::Audit(record)]).await {
         tracing::warn!(reason = %fault, "the action on dead letters could not be recorded");
     }
 }

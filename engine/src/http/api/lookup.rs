@@ -7,18 +7,18 @@ use kernel::event::{Body, Envelope};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use store::{
-    DeadLetter, Delivery, LetterFilter, LetterOrder, Reader, Store, StoreFault, Stored,
+    DeadLetter, Delivery, LetterFilter, LetterOrder, Reader, Store, StoreFault, StoredEvent,
     write_detail,
 };
 use tide::Request;
 
 /// Where an id was found.
 enum LookupFound {
-    Stored(Box<Stored>, Vec<Delivery>),
+    Stored(Box<StoredEvent>, Vec<Delivery>),
     /// Accepted and not finished.
-    Pending(Box<Stored>),
+    Pending(Box<StoredEvent>),
     /// Accepted, and given up.
-    Dead(Box<Stored>, Box<DeadLetter>),
+    Dead(Box<StoredEvent>, Box<DeadLetter>),
     /// A message with this id was refused; it is no event.
     Refused(Box<DeadLetter>),
     Nowhere,
@@ -61,7 +61,7 @@ pub(super) async fn event(request: Request<App>) -> Answer {
     Ok(json_text(with(text, &state)))
 }
 
-fn detail(event: &Stored, pipeline: &str, deliveries: &[Delivery]) -> String {
+fn detail(event: &StoredEvent, pipeline: &str, deliveries: &[Delivery]) -> String {
     let mut text = String::new();
     write_detail(&mut text, event, pipeline, deliveries);
     text
@@ -124,8 +124,8 @@ fn by_seq(reader: &Reader<'_>, seq: u64) -> Result<LookupFound, StoreFault> {
 }
 
 /// An event that has no place among what is visible.
-fn unfinished(seq: u64, generation: u64, envelope: Envelope, body: Body) -> Stored {
-    Stored {
+fn unfinished(seq: u64, generation: u64, envelope: Envelope, body: Body) -> StoredEvent {
+    StoredEvent {
         pos: 0,
         seq,
         generation,

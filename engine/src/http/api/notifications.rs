@@ -8,7 +8,7 @@ use crate::run::test_message::send_test_message;
 use compiler::plan::Plan;
 use kernel::time::Timestamp;
 use serde_json::{Value, json};
-use store::{Delivery, DeliveryCursor, DeliveryQuery, DeliveryState, Stored};
+use store::{Delivery, DeliveryCursor, DeliveryQuery, DeliveryState, StoredEvent};
 use tide::Request;
 
 /// Notifications of one page when nothing is said.
@@ -129,7 +129,7 @@ fn notifier_in(body: &[u8]) -> Option<String> {
     fields.is_empty().then_some(name)
 }
 
-fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {
+fn shown(delivery: &Delivery, events: &[StoredEvent], leads: &[StoredEvent]) -> Value {
     let lead = delivery.lead.and_then(|lead| leads.iter().find(|it| it.seq == lead));
     let event = events.iter().find(|event| event.seq == delivery.seq).map(|event| &event.envelope);
     json!({

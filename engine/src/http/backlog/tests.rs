@@ -15,13 +15,14 @@ use smol::lock::Semaphore;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use store::{
-    self, Entry, Finished, RetentionPolicy, Settings, StoreLocation, Stored, Synchronous, Watcher,
+    self, CommitObserver, FinishedEvent, RetentionPolicy, Settings, StoreEntry, StoreLocation,
+    StoredEvent, Synchronous,
 };
 
 struct ToHub(Arc<Hub>);
 
-impl Watcher for ToHub {
-    fn committed(&mut self, batch: &[Arc<Stored>]) {
+impl CommitObserver for ToHub {
+    fn committed(&mut self, batch: &[Arc<StoredEvent>]) {
         self.0.publish(batch);
     }
 
@@ -97,7 +98,7 @@ impl Drop for House {
     }
 }
 
-fn record(number: usize, size: usize) -> Entry {
+fn record(number: usize, size: usize) -> StoreEntry {
     let now = Timestamp(1_767_225_600_000_000);
     let text = format!("\"{}\"", "x".repeat(size));
     let envelope = Envelope {
@@ -123,7 +124,7 @@ fn record(number: usize, size: usize) -> Entry {
     };
     let targets = ["db".into(), "live".into()].into();
     let (event, stages) = (event.into(), [].into());
-    Entry::Record(Finished {
+    StoreEntry::Record(FinishedEvent {
         event,
         stages,
         targets,

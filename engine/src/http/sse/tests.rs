@@ -11,7 +11,7 @@ use std::sync::Mutex;
 /// A store of every event from 1 on, of which retention took some and some are damaged.
 #[derive(Default)]
 struct Shelf {
-    events: Mutex<Vec<Arc<Stored>>>,
+    events: Mutex<Vec<Arc<StoredEvent>>>,
     taken: Mutex<u64>,
     damaged: Mutex<Vec<u64>>,
 }
@@ -21,7 +21,8 @@ impl Backlog for Shelf {
         let taken = self.taken_pos();
         let (events, damaged) = (self.events.lock().unwrap(), self.damaged.lock().unwrap());
         let is_there = |pos| after_pos.max(taken) < pos && pos <= up_to;
-        let range = |stored: &&Arc<Stored>| is_there(stored.pos) && !damaged.contains(&stored.pos);
+        let range =
+            |stored: &&Arc<StoredEvent>| is_there(stored.pos) && !damaged.contains(&stored.pos);
         let events: Vec<_> = events.iter().filter(range).take(CHUNK).cloned().collect();
         let to = events.last().filter(|_| CHUNK <= events.len()).map_or(up_to, |event| event.pos);
         Box::pin(async move { Ok(BacklogChunk { events, to }) })
@@ -41,7 +42,7 @@ impl Backlog for Shelf {
     }
 }
 
-fn stored(pos: u64, kind: &str, target: &str) -> Arc<Stored> {
+fn stored(pos: u64, kind: &str, target: &str) -> Arc<StoredEvent> {
     let envelope = Envelope {
         id: format!("id-{pos}").into(),
         kind: kind.into(),
@@ -54,7 +55,7 @@ fn stored(pos: u64, kind: &str, target: &str) -> Arc<Stored> {
         parent_id: None,
     };
     let body = Body { bytes: Arc::from(&b"{}"[..]), data: DataAt::Slice(0..2) };
-    Arc::new(Stored {
+    Arc::new(StoredEvent {
         pos,
         seq: pos,
         generation: 1,
@@ -102,7 +103,7 @@ impl Room {
         Room { hub, shelf, stream, clock, health }
     }
 
-    fn store(&self, events: impl IntoIterator<Item = Arc<Stored>>) {
+    fn store(&self, events: impl IntoIterator<Item = Arc<StoredEvent>>) {
         let events: Vec<_> = events.into_iter().collect();
         self.shelf.events.lock().unwrap().extend(events.iter().cloned());
         self.hub.publish(&events);
@@ -284,7 +285,7 @@ fn large_events_leave_the_ring_early_and_are_found_in_the_store() {
     let large = |pos: u64| {
         let bytes: Arc<[u8]> = vec![b' '; 200_000].into();
         let body = Body { bytes, data: DataAt::Slice(0..2) };
-        Arc::new(Stored { body, ..(*stored(pos, "A", "live")).clone() })
+        Arc::new(StoredEvent { body, ..(*stored(pos, "A", "live")).clone() })
     };
     room.store((1..=100).map(large));
     let (after, to) = room.hub.range();
@@ -294,7 +295,7 @@ fn large_events_leave_the_ring_early_and_are_found_in_the_store() {
     assert_eq!(shown(&talk), expected.join(" "));
     // The newest stays, however large it is.
     let huge = Body { bytes: vec![b' '; 20 << 20].into(), data: DataAt::Slice(0..2) };
-    room.store([Arc::new(Stored { body: huge, ..(*stored(101, "A", "live")).clone() })]);
+    room.store([Arc::new(StoredEvent { body: huge, ..(*stored(101, "A", "live")).clone() })]);
     assert_eq!(room.hub.range(), (100, 101));
 }
 

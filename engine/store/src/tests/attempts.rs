@@ -24,7 +24,7 @@ fn ended(bench: &Bench, sink: &str, seq: u64, fault: Option<&Fault>) -> Settleme
         Some(fault) if fault.class == FaultClass::Permanent => DeliveryState::Dead,
         Some(_) => DeliveryState::Pending,
     };
-    let Entry::Settle(settlement) = settled(sink, seq, state) else {
+    let StoreEntry::Settle(settlement) = settled(sink, seq, state) else {
         unreachable!("it settles");
     };
     let now = bench.wall();
@@ -49,7 +49,7 @@ fn a_delivery_that_succeeds_at_once_costs_one_number() {
     let done = ended(&bench, "hook", 1, None);
     let mut expected = AttemptLog::default();
     expected.push(done.attempt.clone().expect("it was made"));
-    bench.submit(vec![Entry::Settle(done)]);
+    bench.submit(vec![StoreEntry::Settle(done)]);
     assert_eq!(bench.log("hook", 1), expected);
     bench.close();
     let raw = Connection::open(&path).expect("it opens");
@@ -77,7 +77,7 @@ fn a_delivery_of_an_older_version_shows_what_is_known_of_it() {
     }
     let fault = Fault::transient(Cause::Connect, "no connection");
     for sink in ["tried", "odd"] {
-        bench.submit(vec![Entry::Settle(ended(&bench, sink, 1, Some(&fault)))]);
+        bench.submit(vec![StoreEntry::Settle(ended(&bench, sink, 1, Some(&fault)))]);
         assert_eq!(bench.log(sink, 1).records().len(), 1, "{sink}: kept from now on");
     }
     bench.close();
@@ -93,11 +93,11 @@ fn a_call_that_ends_after_its_delivery_was_dropped_is_kept() {
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook"])]);
     assert_eq!(bench.states("hook"), [(1, "suppressed"), (2, "pending")]);
     let fault = Fault::transient(Cause::Connect, "no connection");
-    bench.submit(vec![Entry::Settle(ended(&bench, "hook", 1, Some(&fault)))]);
+    bench.submit(vec![StoreEntry::Settle(ended(&bench, "hook", 1, Some(&fault)))]);
     assert_eq!(bench.states("hook")[0], (1, "suppressed"));
     assert_eq!(bench.log("hook", 1).records().len(), 1);
     bench.tick();
-    bench.submit(vec![Entry::Settle(ended(&bench, "hook", 1, None))]);
+    bench.submit(vec![StoreEntry::Settle(ended(&bench, "hook", 1, None))]);
     assert_eq!(bench.states("hook")[0], (1, "done"), "the other side took it after all");
     let words: Vec<&str> = bench.log("hook", 1).records().iter().map(|it| it.word()).collect();
     assert_eq!(words, ["transient", "ok"]);
@@ -128,7 +128,7 @@ fn whatever_comes_between_the_log_has_the_attempts_that_were_made() {
                 (_, "dead") => {
                     let letters = bench.letters(10);
                     let own = letters.iter().find(|it| *it.stage == **sink).expect("its letter");
-                    bench.submit(vec![Entry::Redeliver { letter: own.id }]);
+                    bench.submit(vec![StoreEntry::Redeliver { letter: own.id }]);
                 }
                 (it, "pending") => {
                     let fault = match it {
@@ -139,7 +139,7 @@ fn whatever_comes_between_the_log_has_the_attempts_that_were_made() {
                     let settlement = ended(&bench, sink, 1, fault.as_ref());
                     log.push(settlement.attempt.clone().expect("it was made"));
                     for _ in 0..random.usize(1..3) {
-                        bench.submit(vec![Entry::Settle(settlement.clone())]);
+                        bench.submit(vec![StoreEntry::Settle(settlement.clone())]);
                     }
                 }
                 (_, "done") => {}

@@ -25,7 +25,7 @@ fn keeping_a_day(path: &Path) -> Bench {
 }
 
 /// An event that arrived so long before the clock's time now.
-fn aged(id: &str, age: i64) -> Entry {
+fn aged(id: &str, age: i64) -> StoreEntry {
     with(id, |it| it.received = Timestamp(it.received.0 - age))
 }
 
@@ -98,7 +98,7 @@ fn what_was_put_off_by_a_clock_that_was_ahead_is_tried_within_the_hour() {
             receipt: None,
             attempt: None,
         };
-        bench.submit(vec![Entry::Settle(settled)]);
+        bench.submit(vec![StoreEntry::Settle(settled)]);
     };
     let bench = Bench::at(&path);
     bench.submit(vec![waiting("a")]);
@@ -110,8 +110,8 @@ fn what_was_put_off_by_a_clock_that_was_ahead_is_tried_within_the_hour() {
     bench.clock.0.store(10_000_000_000, Ordering::Relaxed);
     bench.tick();
     put_off(&bench, DeliveryState::Pending);
-    bench.submit(vec![Entry::Park { sinks: Vec::new() }]);
-    bench.submit(vec![Entry::Park { sinks: vec!["phone".into()] }]);
+    bench.submit(vec![StoreEntry::Park { sinks: Vec::new() }]);
+    bench.submit(vec![StoreEntry::Park { sinks: vec!["phone".into()] }]);
     assert_eq!(due(&bench), 3600);
     bench.close();
 }

@@ -41,14 +41,17 @@ fn no_number_is_given_twice_over_a_crash_when_its_row_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
     let first = Bench::at(&path);
-    first.submit(vec![record("a", "{}"), Entry::Accept(event("b", "{}"))]);
+    first.submit(vec![record("a", "{}"), StoreEntry::Accept(event("b", "{}"))]);
     let accepted = Event { seq: 2, ..event("b", "{}") };
-    first.submit(vec![Entry::Discard { event: accepted, reason: "filter".into() }]);
+    first.submit(vec![StoreEntry::Discard { event: accepted, reason: "filter".into() }]);
     crashed(&path, &copy);
     first.close();
     for path in [path, copy] {
         let again = Bench::at(&path);
-        assert_eq!(again.submit(vec![record("c", "{}")]), [Receipt::Stored { seq: 3, pos: 3 }]);
+        assert_eq!(
+            again.submit(vec![record("c", "{}")]),
+            [WriteReceipt::Stored { seq: 3, pos: 3 }]
+        );
         again.close();
     }
 }
@@ -131,7 +134,7 @@ fn counts_and_times_are_those_of_a_plain_count() {
             let mut done = finished(event("x", "{}"));
             done.event.envelope = Envelope { id, ..envelope.clone() };
             done.stages = stages.clone().into();
-            Entry::Record(done)
+            StoreEntry::Record(done)
         });
         bench.submit(entries.collect());
         // What waits in memory and what was written earlier come together in one count.
@@ -217,7 +220,7 @@ fn minutes_are_forgotten_after_two_days_and_their_hours_are_not() {
 #[test]
 fn whole_minutes_are_forgotten_a_few_rows_at_a_time() {
     let mut hand = ByHand::new(StoreLocation::Memory, RetentionPolicy::default());
-    let tally = |minute: i64, kind: i64| Tally {
+    let tally = |minute: i64, kind: i64| EventTally {
         received: Timestamp(60_000_000 * minute),
         kind: format!("t{kind}").into(),
         source: "s".into(),

@@ -133,10 +133,11 @@ fn the_daily_look_finds_damage_and_that_it_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let bench = Bench::at(&path);
-    bench.submit(vec![Entry::Accept(event("a", "{}")), Entry::Accept(event("b", "{}"))]);
-    let result = Entry::Result { seq: 1, stage: "x".into(), generation: 1, output: "7".to_owned() };
+    bench.submit(vec![StoreEntry::Accept(event("a", "{}")), StoreEntry::Accept(event("b", "{}"))]);
+    let result =
+        StoreEntry::Result { seq: 1, stage: "x".into(), generation: 1, output: "7".to_owned() };
     bench.submit(vec![result, record("c", "{}"), waiting("d")]);
-    bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, None))]);
+    bench.submit(vec![StoreEntry::Refuse(letter(DeadLetterWhat::Rejected, None))]);
     look_through(&bench);
     assert_eq!(bench.codes(), [""; 0]);
     change(
@@ -188,8 +189,8 @@ fn a_letter_that_is_not_what_was_written_is_neither_shown_nor_put_right() {
         let bench = Bench::at(&path);
         let context = Some(Arc::new(json!({ "method": "POST" })));
         let letter = DeadLetter { context, ..letter(DeadLetterWhat::Event, None) };
-        bench.submit(vec![Entry::Bury { event: event("a", "{\"n\":1}"), letter }]);
-        let keep = || vec![Entry::KeepLetter { letter: 1, reason: "again".to_owned() }];
+        bench.submit(vec![StoreEntry::DeadLetter { event: event("a", "{\"n\":1}"), letter }]);
+        let keep = || vec![StoreEntry::KeepLetter { letter: 1, reason: "again".to_owned() }];
         bench.submit(keep());
         let kept = bench.letters(1).pop().expect("it stays right");
         assert_eq!((&*kept.reason, kept.attempts), ("again", 2));
@@ -210,9 +211,9 @@ fn a_letter_from_before_there_were_checksums_gets_none_by_being_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let bench = Bench::at(&path);
-    bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, None))]);
+    bench.submit(vec![StoreEntry::Refuse(letter(DeadLetterWhat::Rejected, None))]);
     change(&path, "UPDATE dead_letters SET checksum = NULL");
-    bench.submit(vec![Entry::KeepLetter { letter: 1, reason: "again".to_owned() }]);
+    bench.submit(vec![StoreEntry::KeepLetter { letter: 1, reason: "again".to_owned() }]);
     assert_eq!(bench.letters(1)[0].reason, "again");
     let sql = "SELECT count(*) FROM dead_letters WHERE checksum IS NOT NULL";
     assert_eq!(bench.read(move |reader| reader.count_of(sql)), 0);
@@ -225,7 +226,7 @@ fn a_damaged_row_keeps_nothing_else_from_being_written() {
     let path = folder.path().join("a.db");
     let policy = RetentionPolicy { dead_max: 1, ..RetentionPolicy::default() };
     let bench = bench(StoreLocation::File(path.clone()), policy);
-    let refused = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
+    let refused = || StoreEntry::Refuse(letter(DeadLetterWhat::Rejected, None));
     bench.submit(vec![waiting("a"), refused()]);
     change(
         &path,
@@ -237,11 +238,11 @@ fn a_damaged_row_keeps_nothing_else_from_being_written() {
     assert_eq!(bench.letters(9).iter().map(|letter| letter.id).collect::<Vec<_>>(), [2]);
     // What was to be delivered cannot be read, and that is how it ends.
     let given_up = DeadLetter { seq: Some(1), ..letter(DeadLetterWhat::Delivery, None) };
-    let Entry::Settle(settlement) = settled("phone", 1, DeliveryState::Dead) else {
+    let StoreEntry::Settle(settlement) = settled("phone", 1, DeliveryState::Dead) else {
         unreachable!("it settles")
     };
     let settlement = Settlement { letter: Some(Box::new(given_up)), ..settlement };
-    bench.submit(vec![Entry::Settle(settlement)]);
+    bench.submit(vec![StoreEntry::Settle(settlement)]);
     assert_eq!(bench.read(|reader| reader.deliveries_of(1))[0].state, DeliveryState::Dead);
     assert_eq!((bench.letters(9)[0].seq, &bench.letters(9)[0].event_id), (Some(1), &None));
     assert!(!bench.store.is_broken());
@@ -278,9 +279,9 @@ fn an_index_that_is_out_of_step_with_its_table_is_found() {
         let bench = Bench::at(&path);
         let mut visit = event("slow", "{}");
         visit.envelope.correlation_id = Some("visit".into());
-        bench.submit(vec![Entry::Accept(visit.clone())]);
+        bench.submit(vec![StoreEntry::Accept(visit.clone())]);
         bench.submit(vec![record("a", "{}")]);
-        bench.submit(vec![Entry::Finish(finished(Event { seq: 1, ..visit }))]);
+        bench.submit(vec![StoreEntry::Finish(finished(Event { seq: 1, ..visit }))]);
         // A row that only the table knows: its index is another one for a moment.
         let connection = Connection::open(&path).expect("it opens");
         connection
@@ -338,15 +339,15 @@ fn rich(path: &Path) -> BTreeMap<String, String> {
     bench.submit((0..120).map(|it| record(&format!("e{it}"), &text(it))).collect());
     bench.submit((0..20).map(|it| waiting(&format!("w{it}"))).collect());
     bench.submit(vec![record("large", &format!("\"{}\"", "x".repeat(40_000)))]);
-    let accept = |number: usize| Entry::Accept(event(&format!("a{number}"), &text(number)));
+    let accept = |number: usize| StoreEntry::Accept(event(&format!("a{number}"), &text(number)));
     bench.submit((0..30).map(accept).collect());
     let finish = |number: u64| {
         let mut event = Event { seq: number, ..event(&format!("f{number}"), "{}") };
         event.enrich.put(&["weather".to_owned()], json!({ "sky": number }));
-        Entry::Finish(finished(event))
+        StoreEntry::Finish(finished(event))
     };
     bench.submit((142..150).map(finish).collect());
-    let result = |number: u64| Entry::Result {
+    let result = |number: u64| StoreEntry::Result {
         seq: number,
         stage: "weather".into(),
         generation: 1,
@@ -355,7 +356,7 @@ fn rich(path: &Path) -> BTreeMap<String, String> {
     bench.submit((155..165).map(result).collect());
     let letters = |number: usize| {
         let body = text(number).into_bytes().into();
-        Entry::Refuse(DeadLetter { body, ..letter(DeadLetterWhat::Rejected, None) })
+        StoreEntry::Refuse(DeadLetter { body, ..letter(DeadLetterWhat::Rejected, None) })
     };
     bench.submit((0..20).map(letters).collect());
     look_through(&bench);

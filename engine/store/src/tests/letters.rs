@@ -8,12 +8,12 @@ fn refused(body: &str) -> DeadLetter {
     DeadLetter { body: body.as_bytes().into(), ..letter(DeadLetterWhat::Rejected, Some("door")) }
 }
 
-fn retry(letter: u64, entry: Entry) -> Entry {
-    Entry::Retry { letter, entry: Box::new(entry), is_part: false }
+fn retry(letter: u64, entry: StoreEntry) -> StoreEntry {
+    StoreEntry::Retry { letter, entry: Box::new(entry), is_part: false }
 }
 
-fn bury(id: &str, body: &str) -> Entry {
-    Entry::Bury { event: event(id, body), letter: letter(DeadLetterWhat::Event, None) }
+fn bury(id: &str, body: &str) -> StoreEntry {
+    StoreEntry::DeadLetter { event: event(id, body), letter: letter(DeadLetterWhat::Event, None) }
 }
 
 /// The event of a letter, as it is run again.
@@ -22,8 +22,8 @@ fn again(letter: &DeadLetter) -> Event {
     Event { seq: letter.seq.expect("it has a number"), envelope, body, ..event("", "") }
 }
 
-fn dead(sink: &str, seq: u64) -> Entry {
-    let Entry::Settle(settlement) = settled(sink, seq, DeliveryState::Dead) else {
+fn dead(sink: &str, seq: u64) -> StoreEntry {
+    let StoreEntry::Settle(settlement) = settled(sink, seq, DeliveryState::Dead) else {
         unreachable!("it settles");
     };
     let letter = DeadLetter {
@@ -32,7 +32,7 @@ fn dead(sink: &str, seq: u64) -> Entry {
         source_node: sink.into(),
         ..letter(DeadLetterWhat::Delivery, None)
     };
-    Entry::Settle(Settlement { letter: Some(Box::new(letter)), ..settlement })
+    StoreEntry::Settle(Settlement { letter: Some(Box::new(letter)), ..settlement })
 }
 
 impl Bench {
@@ -53,7 +53,7 @@ impl Bench {
 #[test]
 fn the_letter_of_a_message_goes_when_the_message_is_durable_and_only_then() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    bench.submit((0..4).map(|_| Entry::Refuse(refused("{}"))).collect());
+    bench.submit((0..4).map(|_| StoreEntry::Refuse(refused("{}"))).collect());
     bench.submit(vec![record("known", "{}")]);
     assert_eq!(
         bench.submit(vec![
@@ -63,16 +63,16 @@ fn the_letter_of_a_message_goes_when_the_message_is_durable_and_only_then() {
             retry(4, bury("dies", "{}")),
         ]),
         [
-            Receipt::Stored { seq: 2, pos: 2 },
-            Receipt::Duplicate { seq: 1 },
-            Receipt::Conflict { seq: 1 },
-            Receipt::Accepted { seq: 3 },
+            WriteReceipt::Stored { seq: 2, pos: 2 },
+            WriteReceipt::Duplicate { seq: 1 },
+            WriteReceipt::Conflict { seq: 1 },
+            WriteReceipt::Accepted { seq: 3 },
         ]
     );
     assert_eq!(bench.letter_ids(), [5, 3], "the conflict stays, and the death has its own letter");
-    assert_eq!(bench.submit(vec![retry(1, record("late", "{}"))]), [Receipt::Gone]);
+    assert_eq!(bench.submit(vec![retry(1, record("late", "{}"))]), [WriteReceipt::Gone]);
     assert_eq!(bench.listed(EventQuery::default()), ["new", "known"], "a letter is taken once");
-    bench.submit(vec![Entry::KeepLetter { letter: 3, reason: "its id is taken".to_owned() }]);
+    bench.submit(vec![StoreEntry::KeepLetter { letter: 3, reason: "its id is taken".to_owned() }]);
     let kept = bench.letters(10).pop().expect("it stays");
     assert_eq!((&*kept.reason, kept.attempts), ("its id is taken", 2));
     bench.close();
@@ -90,7 +90,10 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
     let decoded = Event { body: own, ..event("b", "") };
     let lone = Event { body: event("c", body).body.alone(), ..event("c", body) };
     for event in [mapped.clone(), decoded, lone] {
-        bench.submit(vec![Entry::Bury { event, letter: letter(DeadLetterWhat::Event, None) }]);
+        bench.submit(vec![StoreEntry::DeadLetter {
+            event,
+            letter: letter(DeadLetterWhat::Event, None),
+        }]);
     }
     let letters = bench.letters(10);
     let texts: Vec<&str> = letters
@@ -101,9 +104,9 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
     for letter in letters.iter().rev() {
         let event = again(letter);
         let seq = event.seq;
-        let reopen = Entry::Reopen { letter: letter.id, event };
+        let reopen = StoreEntry::Reopen { letter: letter.id, event };
         let receipts = bench.submit(vec![reopen.clone(), reopen]);
-        assert_eq!(receipts, [Receipt::Accepted { seq }, Receipt::Gone]);
+        assert_eq!(receipts, [WriteReceipt::Accepted { seq }, WriteReceipt::Gone]);
     }
     assert_eq!(bench.letter_ids(), [0; 0]);
     let data = |bench: &Bench| -> Vec<String> {
@@ -118,10 +121,10 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
     assert_eq!(data(&bench), wanted);
     // The id was never given up meanwhile.
     assert_eq!(
-        bench.submit(vec![Entry::Record(finished(mapped))]),
-        [Receipt::Duplicate { seq: 1 }]
+        bench.submit(vec![StoreEntry::Record(finished(mapped))]),
+        [WriteReceipt::Duplicate { seq: 1 }]
     );
-    assert_eq!(bench.submit(vec![record("a", "{}")]), [Receipt::Conflict { seq: 1 }]);
+    assert_eq!(bench.submit(vec![record("a", "{}")]), [WriteReceipt::Conflict { seq: 1 }]);
     bench.close();
 }
 
@@ -138,10 +141,10 @@ fn a_dead_delivery_is_owed_again_as_if_it_were_new() {
     assert_eq!(figures.outbox_rows.load(Ordering::Relaxed), 0);
     bench.clock.0.store(86_400_000_000, Ordering::Relaxed);
     let letter = letters[1].id;
-    let redeliver = Entry::Redeliver { letter };
+    let redeliver = StoreEntry::Redeliver { letter };
     assert_eq!(
         bench.submit(vec![redeliver.clone(), redeliver]),
-        [Receipt::Accepted { seq: 1 }, Receipt::Gone]
+        [WriteReceipt::Accepted { seq: 1 }, WriteReceipt::Gone]
     );
     let due = bench.read(|reader| reader.due("hook", Timestamp(i64::MAX), SOME));
     let due: Vec<_> = due.iter().map(|it| (it.seq, it.attempts, it.created)).collect();
@@ -159,13 +162,16 @@ fn what_conflicts_is_kept_where_nobody_hears_the_answer() {
     let line = |body: &str| {
         let context = Some(Arc::new(json!({ "file": "a.log", "line": 7 })));
         let letter = DeadLetter { context, class: "conflict", ..refused(body) };
-        Entry::OrLetter {
+        StoreEntry::OrLetter {
             entry: Box::new(record("a", body)),
             letter: LetterMaker::new(move || letter.clone()),
         }
     };
     let receipts = bench.submit(vec![line("{}"), line("{}"), line("[]")]);
-    assert_eq!(receipts[1..], [Receipt::Duplicate { seq: 1 }, Receipt::Conflict { seq: 1 }]);
+    assert_eq!(
+        receipts[1..],
+        [WriteReceipt::Duplicate { seq: 1 }, WriteReceipt::Conflict { seq: 1 }]
+    );
     let kept = bench.letters(10);
     assert_eq!(kept.len(), 1, "a repetition is no conflict");
     assert_eq!((&*kept[0].body, kept[0].class), (b"[]".as_slice(), "conflict"));
@@ -178,9 +184,9 @@ fn letters_are_found_by_what_they_say() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let late = Timestamp(1_767_225_600_000_000 + 60_000_000);
     bench.submit(vec![
-        Entry::Refuse(refused("{}")),
+        StoreEntry::Refuse(refused("{}")),
         bury("dies", "{}"),
-        Entry::Refuse(DeadLetter { class: "invalid", last: late, ..refused("{}") }),
+        StoreEntry::Refuse(DeadLetter { class: "invalid", last: late, ..refused("{}") }),
         to("told", &["hook"]),
     ]);
     bench.submit(vec![dead("hook", 2)]);
@@ -204,7 +210,12 @@ fn the_audit_forgets_its_oldest_rows() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let row = |number: u64| {
         let (subject, outcome) = (json!({ "id": number }), json!({ "taken": 1 }));
-        Entry::Audit(AuditRecord { who: "admin".to_owned(), action: "redrive", subject, outcome })
+        StoreEntry::Audit(AuditRecord {
+            who: "admin".to_owned(),
+            action: "redrive",
+            subject,
+            outcome,
+        })
     };
     for first in (0..10_050).step_by(1000) {
         bench.submit((first..(first + 1000).min(10_050)).map(row).collect());
@@ -244,7 +255,7 @@ fn nothing_disappears_and_nothing_is_doubled_by_a_redrive() {
                     made += 1;
                     let id = format!("e{made}");
                     let refused = DeadLetter { event_id: Some(id), ..refused("{}") };
-                    bench.submit(vec![Entry::Refuse(refused)]);
+                    bench.submit(vec![StoreEntry::Refuse(refused)]);
                 }
                 (1, _) => {
                     made += 1;
@@ -264,14 +275,17 @@ fn nothing_disappears_and_nothing_is_doubled_by_a_redrive() {
                     let (envelope, body) = (row.envelope, row.body);
                     let event = Event { seq: row.seq, envelope, body, ..event("", "") };
                     bench.submit(vec![match random.bool() {
-                        true => Entry::Finish(finished(event)),
-                        false => Entry::Bury { event, letter: letter(DeadLetterWhat::Event, None) },
+                        true => StoreEntry::Finish(finished(event)),
+                        false => StoreEntry::DeadLetter {
+                            event,
+                            letter: letter(DeadLetterWhat::Event, None),
+                        },
                     }]);
                 }
                 (5, Some(letter)) if random.u8(..4) == 0 => {
                     // The delivery of an event is dropped with its letter, the event is not.
                     dropped += u64::from(letter.what != DeadLetterWhat::Delivery);
-                    bench.submit(vec![Entry::DropLetter { id: letter.id }]);
+                    bench.submit(vec![StoreEntry::DropLetter { id: letter.id }]);
                 }
                 (_, Some(letter)) => {
                     let entry = match letter.what {
@@ -284,14 +298,14 @@ fn nothing_disappears_and_nothing_is_doubled_by_a_redrive() {
                             retry(letter.id, entry)
                         }
                         DeadLetterWhat::Event => {
-                            Entry::Reopen { letter: letter.id, event: again(&letter) }
+                            StoreEntry::Reopen { letter: letter.id, event: again(&letter) }
                         }
-                        DeadLetterWhat::Delivery => Entry::Redeliver { letter: letter.id },
+                        DeadLetterWhat::Delivery => StoreEntry::Redeliver { letter: letter.id },
                     };
                     // Asked for twice at once: the second finds that it is gone.
                     let receipts = bench.submit(vec![entry.clone(), entry]);
-                    assert_ne!(receipts[0], Receipt::Gone, "seed {seed}");
-                    assert_eq!(receipts[1], Receipt::Gone, "seed {seed}");
+                    assert_ne!(receipts[0], WriteReceipt::Gone, "seed {seed}");
+                    assert_eq!(receipts[1], WriteReceipt::Gone, "seed {seed}");
                 }
                 _ => {}
             }

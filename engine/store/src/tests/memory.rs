@@ -43,18 +43,24 @@ fn node(print: &str, keys_max: u64) -> Arc<MemoryNode> {
     })
 }
 
-fn remember(node: &Arc<MemoryNode>) -> Entry {
-    Entry::Remember { generation: 1, nodes: vec![node.clone()], rules: Vec::new() }
+fn remember(node: &Arc<MemoryNode>) -> StoreEntry {
+    StoreEntry::Remember { generation: 1, nodes: vec![node.clone()], rules: Vec::new() }
 }
 
-fn noted(node: &Arc<MemoryNode>, key: &str, second: i64, role: NoteRole, entry: Entry) -> Entry {
+fn noted(
+    node: &Arc<MemoryNode>,
+    key: &str,
+    second: i64,
+    role: NoteRole,
+    entry: StoreEntry,
+) -> StoreEntry {
     let time = Timestamp(second * 1_000_000);
     let note = Note { node: node.clone(), key: key.to_owned(), noted: Arc::new(()), lane: 0, role };
     let notes = Notes { lanes: vec![("door".into(), time)], all: vec![note] };
-    Entry::Judged { notes, entry: Box::new(entry) }
+    StoreEntry::Judged { notes, entry: Box::new(entry) }
 }
 
-fn watched(node: &Arc<MemoryNode>, id: &str, key: &str, second: i64) -> Entry {
+fn watched(node: &Arc<MemoryNode>, id: &str, key: &str, second: i64) -> StoreEntry {
     noted(node, key, second, NoteRole::Watches, record(id, "{}"))
 }
 
@@ -96,7 +102,8 @@ fn only_what_is_new_counts_and_what_fails_leaves_no_trace() {
     let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON state BEGIN
                    SELECT RAISE(ABORT, 'on purpose'); END";
     other.execute_batch(trigger).expect("it is made");
-    let save = Entry::Save { owner: "a".into(), key: "b".to_owned(), value: Some("c".to_owned()) };
+    let save =
+        StoreEntry::Save { owner: "a".into(), key: "b".to_owned(), value: Some("c".to_owned()) };
     let failed = bench.try_submit(vec![
         watched(&node, "2", "front", 20),
         watched(&node, "3", "back", 20),
@@ -116,15 +123,16 @@ fn an_event_is_let_go_or_gets_what_is_added_and_claims_only_then() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let node = node("a", 10);
     bench.submit(vec![remember(&node)]);
-    let accept = |id: &str| Entry::Accept(event(id, "{}"));
+    let accept = |id: &str| StoreEntry::Accept(event(id, "{}"));
     let adds = noted(&node, "k", 1, NoteRole::Adds, accept("1"));
     let outputs = vec![("counting".into(), "1".into())];
-    assert_eq!(bench.submit(vec![adds]), [Receipt::Judged { seq: 1, outputs }]);
+    assert_eq!(bench.submit(vec![adds]), [WriteReceipt::Judged { seq: 1, outputs }]);
     assert_eq!(bench.read(|reader| reader.results(1)), [("counting".to_owned(), "1".to_owned())]);
     let passes = |id: &str| noted(&node, "k", 1, NoteRole::Passes, record(id, "{}"));
     let receipts = bench.submit(vec![passes("2"), passes("3"), passes("3")]);
-    let dropped = Receipt::Dropped { node: "counting".into() };
-    let (second, fourth) = (Receipt::Stored { seq: 2, pos: 2 }, Receipt::Stored { seq: 3, pos: 3 });
+    let dropped = WriteReceipt::Dropped { node: "counting".into() };
+    let (second, fourth) =
+        (WriteReceipt::Stored { seq: 2, pos: 2 }, WriteReceipt::Stored { seq: 3, pos: 3 });
     // What was let go has claimed nothing, so it is judged again when it comes again.
     assert_eq!(receipts, [second, dropped, fourth]);
     bench.close();
@@ -142,21 +150,21 @@ fn what_a_stage_sends_waits_until_it_has_passed_the_filters() {
     assert_eq!((&*sent.envelope.subject, sent.body.data_text()), ("front", r#"{"count":1}"#));
     let finish = |seq: u64| {
         let event = Event { seq, ..event("counting-2", r#"{"count":1}"#) };
-        noted(&node, "front", 11, NoteRole::Watches, Entry::Finish(finished(event)))
+        noted(&node, "front", 11, NoteRole::Watches, StoreEntry::Finish(finished(event)))
     };
     let receipts = bench.submit(vec![finish(sent.seq), finish(sent.seq)]);
     assert!(matches!(
         receipts[..],
-        [Receipt::Stored { seq: 2, .. }, Receipt::Duplicate { seq: 2 }]
+        [WriteReceipt::Stored { seq: 2, .. }, WriteReceipt::Duplicate { seq: 2 }]
     ));
     assert_eq!(bench.kept(), kept(&[("back", "1"), ("front", "2")]), "it was judged once");
     // Nobody comes any more: the clock of the wall stands in.
     bench.clock.0.fetch_add(5_000_000, Ordering::Relaxed);
-    bench.submit(vec![Entry::Wake]);
+    bench.submit(vec![StoreEntry::Wake]);
     assert_eq!(bench.waiting().len(), 2);
     sent = bench.read(|reader| reader.inbox(0, 1)).remove(0);
     assert_eq!(&*sent.envelope.subject, "front");
-    bench.submit(vec![Entry::Wake]);
+    bench.submit(vec![StoreEntry::Wake]);
     assert_eq!(bench.waiting().len(), 2, "each is due once");
     bench.close();
 }

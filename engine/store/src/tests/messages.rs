@@ -6,7 +6,7 @@ use super::*;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An event with a delivery that sends or changes the message of `key`.
-fn about(id: &str, key: Option<&str>, cooldown: Option<&str>) -> Entry {
+fn about(id: &str, key: Option<&str>, cooldown: Option<&str>) -> StoreEntry {
     let cooldown = cooldown.map(|key| CooldownClaim {
         key: key.to_owned(),
         time: Timestamp(0),
@@ -15,17 +15,17 @@ fn about(id: &str, key: Option<&str>, cooldown: Option<&str>) -> Entry {
     let message_key = key.map(str::to_owned);
     let traits = DeliveryTraits { message_key, ..DeliveryTraits::default() };
     let delivery = NewDelivery { sink: "phone".into(), cooldown, suppressed: None, traits };
-    Entry::Record(Finished { deliveries: vec![delivery], ..finished(event(id, "{}")) })
+    StoreEntry::Record(FinishedEvent { deliveries: vec![delivery], ..finished(event(id, "{}")) })
 }
 
-fn sent(seq: u64, receipt: &str) -> Entry {
-    let Entry::Settle(settlement) = settled("phone", seq, DeliveryState::Done) else {
+fn sent(seq: u64, receipt: &str) -> StoreEntry {
+    let StoreEntry::Settle(settlement) = settled("phone", seq, DeliveryState::Done) else {
         unreachable!("it settles")
     };
-    Entry::Settle(Settlement { receipt: Some(receipt.to_owned()), ..settlement })
+    StoreEntry::Settle(Settlement { receipt: Some(receipt.to_owned()), ..settlement })
 }
 
-fn rules(rate: Option<MessageRate>) -> Entry {
+fn rules(rate: Option<MessageRate>) -> StoreEntry {
     let rules = NotifyRules {
         target: "phone".into(),
         quiet: Vec::new(),
@@ -34,7 +34,7 @@ fn rules(rate: Option<MessageRate>) -> Entry {
         update: Some(DAY),
         ..NotifyRules::default()
     };
-    Entry::Remember { generation: 1, nodes: Vec::new(), rules: vec![Arc::new(rules)] }
+    StoreEntry::Remember { generation: 1, nodes: Vec::new(), rules: vec![Arc::new(rules)] }
 }
 
 impl Bench {
@@ -132,11 +132,11 @@ fn a_change_has_no_place_in_the_rate() {
 fn what_gave_way_to_a_newer_message_is_suppressed_and_its_cooldown_stays() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![rules(None), about("e1", Some("v"), Some("door"))]);
-    let Entry::Settle(settlement) = settled("phone", 1, DeliveryState::Suppressed) else {
+    let StoreEntry::Settle(settlement) = settled("phone", 1, DeliveryState::Suppressed) else {
         unreachable!("it settles")
     };
     let error = Some(REPLACED.to_owned());
-    bench.submit(vec![Entry::Settle(Settlement { error, ..settlement })]);
+    bench.submit(vec![StoreEntry::Settle(Settlement { error, ..settlement })]);
     bench.submit(vec![about("e2", Some("w"), Some("door"))]);
     assert_eq!(bench.states("phone"), [(1, "suppressed"), (2, "suppressed")]);
     let counts = bench.store.figures().suppressed.lock().unwrap().clone();

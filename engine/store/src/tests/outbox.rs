@@ -6,18 +6,21 @@ use kernel::event::EndedEvent;
 use kernel::health::{HealthState, PartRole};
 
 /// An event with a delivery to each of `sinks`.
-pub(super) fn to(id: &str, sinks: &[&str]) -> Entry {
+pub(super) fn to(id: &str, sinks: &[&str]) -> StoreEntry {
     let deliveries = sinks.iter().map(|it| NewDelivery {
         sink: Arc::from(*it),
         cooldown: None,
         suppressed: None,
         traits: DeliveryTraits { group: Some(String::new()), ..DeliveryTraits::default() },
     });
-    Entry::Record(Finished { deliveries: deliveries.collect(), ..finished(event(id, "{}")) })
+    StoreEntry::Record(FinishedEvent {
+        deliveries: deliveries.collect(),
+        ..finished(event(id, "{}"))
+    })
 }
 
-pub(super) fn settled(sink: &str, seq: u64, state: DeliveryState) -> Entry {
-    Entry::Settle(Settlement {
+pub(super) fn settled(sink: &str, seq: u64, state: DeliveryState) -> StoreEntry {
+    StoreEntry::Settle(Settlement {
         sink: sink.into(),
         seq,
         state,
@@ -41,7 +44,7 @@ fn backlog(rows: u64, on_full: OnFull) -> BacklogLimit {
 }
 
 impl Bench {
-    fn refused(&self, entry: Entry) -> String {
+    fn refused(&self, entry: StoreEntry) -> String {
         let fault = smol::block_on(self.store.submit(vec![entry])).expect_err("there is no room");
         assert_eq!(fault.class, StoreTrouble::NoRoom);
         fault.reason
@@ -91,7 +94,7 @@ fn what_is_due_comes_in_the_order_of_its_events() {
     assert_eq!(bench.due("hook", DueLimits { again: 0, ..SOME }), [1, 3, 4]);
     assert_eq!(bench.due("hook", DueLimits { first: 0, ..SOME }), [2]);
     assert_eq!(bench.due("hook", DueLimits { bytes: 1, ..SOME }), [1], "the first always fits");
-    let all: Vec<Entry> = (1..=6).map(|it| settled("hook", it, DeliveryState::Done)).collect();
+    let all: Vec<StoreEntry> = (1..=6).map(|it| settled("hook", it, DeliveryState::Done)).collect();
     bench.submit(all);
     assert_eq!(bench.due("hook", SOME), [0; 0]);
     assert_eq!(bench.read(|reader| reader.next_due("hook")), None);
@@ -104,11 +107,11 @@ fn a_delivery_leaves_the_outbox_once() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook"])]);
     let dead = |seq| {
-        let Entry::Settle(settlement) = settled("hook", seq, DeliveryState::Dead) else {
+        let StoreEntry::Settle(settlement) = settled("hook", seq, DeliveryState::Dead) else {
             unreachable!("it settles");
         };
         let letter = Some(Box::new(letter(DeadLetterWhat::Delivery, None)));
-        Entry::Settle(Settlement { letter, ..settlement })
+        StoreEntry::Settle(Settlement { letter, ..settlement })
     };
     bench.submit(vec![dead(1), dead(1)]);
     bench.submit(vec![dead(1), settled("hook", 1, DeliveryState::Pending)]);
@@ -122,10 +125,10 @@ fn a_delivery_leaves_the_outbox_once() {
 fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![to("a", &["hook"])]);
-    bench.submit(vec![Entry::Park { sinks: Vec::new() }]);
+    bench.submit(vec![StoreEntry::Park { sinks: Vec::new() }]);
     bench.submit(vec![settled("hook", 1, DeliveryState::Pending)]);
     assert_eq!(bench.states("hook"), [(1, "parked")]);
-    bench.submit(vec![Entry::Park { sinks: vec!["hook".into()] }]);
+    bench.submit(vec![StoreEntry::Park { sinks: vec!["hook".into()] }]);
     assert_eq!(bench.states("hook"), [(1, "pending")]);
     bench.close();
 }
@@ -133,8 +136,9 @@ fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
 #[test]
 fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    let park =
-        |sinks: &[&str]| Entry::Park { sinks: sinks.iter().map(|sink| (*sink).into()).collect() };
+    let park = |sinks: &[&str]| StoreEntry::Park {
+        sinks: sinks.iter().map(|sink| (*sink).into()).collect(),
+    };
     // Before the first parking any target may be one of the file.
     bench.submit(vec![to("a", &["mail"])]);
     assert_eq!(bench.states("mail"), [(1, "pending")]);
@@ -156,16 +160,19 @@ fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
 #[test]
 fn a_letter_of_a_target_that_is_gone_is_parked_when_it_is_tried_again() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    let target = Entry::Park { sinks: vec!["hook".into()] };
+    let target = StoreEntry::Park { sinks: vec!["hook".into()] };
     bench.submit(vec![target, to("a", &["hook"])]);
-    let Entry::Settle(settlement) = settled("hook", 1, DeliveryState::Dead) else {
+    let StoreEntry::Settle(settlement) = settled("hook", 1, DeliveryState::Dead) else {
         unreachable!("it settles");
     };
     let mut letter = letter(DeadLetterWhat::Delivery, None);
     (letter.seq, letter.stage) = (Some(1), "hook".into());
-    bench.submit(vec![Entry::Settle(Settlement { letter: Some(Box::new(letter)), ..settlement })]);
+    bench.submit(vec![StoreEntry::Settle(Settlement {
+        letter: Some(Box::new(letter)),
+        ..settlement
+    })]);
     let letter = bench.letters(1)[0].id;
-    bench.submit(vec![Entry::Park { sinks: Vec::new() }, Entry::Redeliver { letter }]);
+    bench.submit(vec![StoreEntry::Park { sinks: Vec::new() }, StoreEntry::Redeliver { letter }]);
     assert_eq!(bench.states("hook"), [(1, "parked")]);
     bench.close();
 }
@@ -184,7 +191,7 @@ fn the_oldest_that_waits_is_known_for_each_target() {
     bench.submit(vec![settled("hook", 1, DeliveryState::Done)]);
     smol::block_on(bench.store.tick());
     assert_eq!(oldest("hook"), Some(began.plus(Duration::from_secs(5))));
-    bench.submit(vec![settled("hook", 2, DeliveryState::Done), Entry::Park { sinks: vec![] }]);
+    bench.submit(vec![settled("hook", 2, DeliveryState::Done), StoreEntry::Park { sinks: vec![] }]);
     smol::block_on(bench.store.tick());
     assert_eq!((oldest("hook"), oldest("mail").is_some()), (None, true), "parked ones count");
     bench.close();
@@ -198,15 +205,15 @@ fn only_events_for_a_full_target_are_turned_away() {
     let reason = "`hook` has no room: its `backlog` (2) is full";
     assert_eq!(bench.refused(to("c", &["hook"])), reason);
     assert_eq!(bench.refused(to("d", &["mail", "hook"])), reason);
-    assert_eq!(bench.refused(Entry::Accept(event("e", "{}"))), reason, "it might go there");
+    assert_eq!(bench.refused(StoreEntry::Accept(event("e", "{}"))), reason, "it might go there");
     let problems = bench.target_problems("hook");
     assert_eq!(problems, [format!("outbox-full: {reason}; events that go there are rejected")]);
-    assert_eq!(bench.submit(vec![to("f", &["mail"])]), [Receipt::Stored { seq: 3, pos: 3 }]);
-    assert_eq!(bench.submit(vec![record("g", "{}")]), [Receipt::Stored { seq: 4, pos: 4 }]);
+    assert_eq!(bench.submit(vec![to("f", &["mail"])]), [WriteReceipt::Stored { seq: 3, pos: 3 }]);
+    assert_eq!(bench.submit(vec![record("g", "{}")]), [WriteReceipt::Stored { seq: 4, pos: 4 }]);
     let again = bench.submit(vec![to("a", &["hook"])]);
-    assert_eq!(again, [Receipt::Duplicate { seq: 1 }], "what came before is answered so");
+    assert_eq!(again, [WriteReceipt::Duplicate { seq: 1 }], "what came before is answered so");
     bench.submit(vec![settled("hook", 1, DeliveryState::Done)]);
-    assert_eq!(bench.submit(vec![to("c", &["hook"])]), [Receipt::Stored { seq: 5, pos: 5 }]);
+    assert_eq!(bench.submit(vec![to("c", &["hook"])]), [WriteReceipt::Stored { seq: 5, pos: 5 }]);
     bench.clock.0.store(60_000_000, Ordering::Relaxed);
     smol::block_on(bench.store.tick());
     assert_eq!(bench.target_problems("hook"), [""; 0]);
@@ -229,11 +236,11 @@ fn a_submission_is_turned_away_whole() {
 fn what_was_accepted_is_delivered_whatever_waits() {
     let bench =
         bench(StoreLocation::Memory, limited(1000, &[("hook", backlog(1, OnFull::Reject))]));
-    bench.submit(vec![Entry::Accept(event("a", "{}"))]);
+    bench.submit(vec![StoreEntry::Accept(event("a", "{}"))]);
     bench.submit(vec![to("b", &["hook"])]);
-    let Entry::Record(done) = to("a", &["hook"]) else { unreachable!("it records") };
-    let done = Finished { event: EndedEvent { seq: 1, ..done.event }, ..done };
-    bench.submit(vec![Entry::Finish(done)]);
+    let StoreEntry::Record(done) = to("a", &["hook"]) else { unreachable!("it records") };
+    let done = FinishedEvent { event: EndedEvent { seq: 1, ..done.event }, ..done };
+    bench.submit(vec![StoreEntry::Finish(done)]);
     assert_eq!(bench.states("hook"), [(1, "pending"), (2, "pending")]);
     bench.close();
 }
@@ -280,7 +287,7 @@ fn letters_are_kept_to_their_number_in_the_commit_that_brings_them() {
     let bench = bench(StoreLocation::File(path.clone()), policy);
     let bury = |id: String| {
         let letter = letter(DeadLetterWhat::Event, None);
-        Entry::Bury { event: event(&id, "{}"), letter }
+        StoreEntry::DeadLetter { event: event(&id, "{}"), letter }
     };
     for batch in 0..5 {
         bench.submit((0..20).map(|it| bury(format!("{batch}-{it}"))).collect());
@@ -292,7 +299,7 @@ fn letters_are_kept_to_their_number_in_the_commit_that_brings_them() {
     bench.close();
     let bench = Bench::at(&copy);
     let first = bench.submit(vec![record("0-0", "{}"), record("4-19", "{}")]);
-    let known = [Receipt::Duplicate { seq: 1 }, Receipt::Duplicate { seq: 100 }];
+    let known = [WriteReceipt::Duplicate { seq: 1 }, WriteReceipt::Duplicate { seq: 100 }];
     assert_eq!(first, known, "the ids of letters that went stay taken");
     bench.close();
 }
@@ -309,7 +316,7 @@ fn the_letter_of_an_event_without_its_message_says_what_was_mapped() {
     };
     let letter = letter(DeadLetterWhat::Event, None);
     let letter = DeadLetter { body: part("[7]").body.bytes.clone(), ..letter };
-    bench.submit(vec![Entry::Bury { event: part("[7]"), letter }]);
+    bench.submit(vec![StoreEntry::DeadLetter { event: part("[7]"), letter }]);
     crashed(&path, &copy);
     bench.close();
     let bench = Bench::at(&copy);
@@ -319,10 +326,10 @@ fn the_letter_of_an_event_without_its_message_says_what_was_mapped() {
     assert_eq!(mapped, Some(event("a", "").envelope));
     let bury = |message: &str| {
         let letter = DeadLetter { body: b"7".as_slice().into(), ..found.clone() };
-        Entry::Bury { event: part(message), letter }
+        StoreEntry::DeadLetter { event: part(message), letter }
     };
-    assert_eq!(bench.submit(vec![bury("[7]")]), [Receipt::Duplicate { seq: 1 }]);
-    assert_eq!(bench.submit(vec![bury("[7, 8]")]), [Receipt::Conflict { seq: 1 }]);
+    assert_eq!(bench.submit(vec![bury("[7]")]), [WriteReceipt::Duplicate { seq: 1 }]);
+    assert_eq!(bench.submit(vec![bury("[7, 8]")]), [WriteReceipt::Conflict { seq: 1 }]);
     bench.close();
 }
 
@@ -380,7 +387,7 @@ fn some_rules(random: &mut fastrand::Rng) -> Vec<Arc<NotifyRules>> {
 }
 
 /// An event that is an alert to some targets, answers those of others, and takes some back.
-fn alert(random: &mut fastrand::Rng, id: &str, sinks: &[&str]) -> Entry {
+fn alert(random: &mut fastrand::Rng, id: &str, sinks: &[&str]) -> StoreEntry {
     let key = || "key".to_owned();
     let via = |word, from: &str| Some(Relay { word, from: from.into() });
     let plain = |sink: &str| NewDelivery {
@@ -408,18 +415,18 @@ fn alert(random: &mut fastrand::Rng, id: &str, sinks: &[&str]) -> Entry {
     }
     let answers = ["hook", "mail"].into_iter().filter(|_| random.u8(..4) == 0);
     let answers = answers.map(|answer| (Arc::from(answer), key())).collect();
-    Entry::Record(Finished { deliveries, answers, ..finished(event(id, "{}")) })
+    StoreEntry::Record(FinishedEvent { deliveries, answers, ..finished(event(id, "{}")) })
 }
 
 /// What one target could not deliver goes to another.
-fn relay(from: &str, to: &str, seq: u64) -> Entry {
+fn relay(from: &str, to: &str, seq: u64) -> StoreEntry {
     let via = Some(Relay { word: RelayWord::Fallback, from: from.into() });
     let traits = DeliveryTraits { via, ..DeliveryTraits::default() };
     let to = NewDelivery { sink: to.into(), cooldown: None, suppressed: None, traits };
-    Entry::Relay { from: from.into(), seq, to: vec![to] }
+    StoreEntry::Relay { from: from.into(), seq, to: vec![to] }
 }
 
-fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
+fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<StoreEntry> {
     let targets = ["hook", "mail", "slow"];
     let id = format!("e{}", random.usize(..=step));
     let seq = random.u64(1..=step as u64 + 1);
@@ -430,16 +437,16 @@ fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
     // Nothing that is delivered is held by that.
     let state = random.choice(&DeliveryState::ALL[..5]).copied().expect("there are some");
     let first = match random.u8(..17) {
-        0 => Entry::Accept(event(&id, "{\"x\":1}")),
-        1 => Entry::Finish(finished(known)),
-        2 => Entry::Discard { event: known, reason: "rule".into() },
-        3 => Entry::Bury { event: known, letter },
-        4 => Entry::Bury { event: event(&id, "{}"), letter },
-        5 => Entry::DropLetter { id: seq },
-        6 => Entry::Park { sinks: wanted.iter().map(|it| Arc::from(*it)).collect() },
+        0 => StoreEntry::Accept(event(&id, "{\"x\":1}")),
+        1 => StoreEntry::Finish(finished(known)),
+        2 => StoreEntry::Discard { event: known, reason: "rule".into() },
+        3 => StoreEntry::DeadLetter { event: known, letter },
+        4 => StoreEntry::DeadLetter { event: event(&id, "{}"), letter },
+        5 => StoreEntry::DropLetter { id: seq },
+        6 => StoreEntry::Park { sinks: wanted.iter().map(|it| Arc::from(*it)).collect() },
         7 => settled(target, seq, state),
-        8 => Entry::Remember { generation: 1, nodes: Vec::new(), rules: some_rules(random) },
-        9 => Entry::Wake,
+        8 => StoreEntry::Remember { generation: 1, nodes: Vec::new(), rules: some_rules(random) },
+        9 => StoreEntry::Wake,
         10..13 => alert(random, &id, &wanted),
         13 => relay(target, "slow", seq),
         _ => to(&id, &wanted),

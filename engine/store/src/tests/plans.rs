@@ -43,7 +43,7 @@ fn write(hand: &mut ByHand) {
     let known = |seq: u64| Event { seq, ..event(&format!("e{seq}"), "{}") };
     let letter = |what| letter(what, None);
     let settled = |state| {
-        Entry::Settle(Settlement {
+        StoreEntry::Settle(Settlement {
             sink: "phone".into(),
             seq: 1,
             state,
@@ -55,22 +55,22 @@ fn write(hand: &mut ByHand) {
             attempt: Some(failed_at(5)),
         })
     };
-    let accepted = (0..3).map(|it| Entry::Accept(event(&format!("a{it}"), "{}")));
+    let accepted = (0..3).map(|it| StoreEntry::Accept(event(&format!("a{it}"), "{}")));
     hand.write(accepted.collect());
     hand.write(vec![
-        Entry::Result { seq: 1, stage: "s".into(), generation: 1, output: "1".to_owned() },
-        Entry::Finish(finished(known(1))),
-        Entry::Discard { event: known(2), reason: "rule".into() },
-        Entry::Bury { event: known(3), letter: letter(DeadLetterWhat::Event) },
-        Entry::Bury { event: event("b", "{}"), letter: letter(DeadLetterWhat::Event) },
-        Entry::Refuse(letter(DeadLetterWhat::Rejected)),
-        Entry::DropLetter { id: 1 },
+        StoreEntry::Result { seq: 1, stage: "s".into(), generation: 1, output: "1".to_owned() },
+        StoreEntry::Finish(finished(known(1))),
+        StoreEntry::Discard { event: known(2), reason: "rule".into() },
+        StoreEntry::DeadLetter { event: known(3), letter: letter(DeadLetterWhat::Event) },
+        StoreEntry::DeadLetter { event: event("b", "{}"), letter: letter(DeadLetterWhat::Event) },
+        StoreEntry::Refuse(letter(DeadLetterWhat::Rejected)),
+        StoreEntry::DropLetter { id: 1 },
         record("r", "{}"),
         record("r", "{}"),
         told("t", 60),
         told("u", 60),
-        Entry::Save { owner: "o".into(), key: "k".to_owned(), value: Some("v".to_owned()) },
-        Entry::Save { owner: "o".into(), key: "k".to_owned(), value: None },
+        StoreEntry::Save { owner: "o".into(), key: "k".to_owned(), value: Some("v".to_owned()) },
+        StoreEntry::Save { owner: "o".into(), key: "k".to_owned(), value: None },
     ]);
     for limit in [OnFull::DropOldest, OnFull::DeadLetter] {
         let backlog = BacklogLimit { rows: Some(1), bytes: None, on_full: limit };
@@ -79,9 +79,12 @@ fn write(hand: &mut ByHand) {
     }
     hand.write(vec![settled(DeliveryState::Pending), settled(DeliveryState::Done)]);
     let elsewhere = ["hook".into()].into();
-    hand.write(vec![Entry::Record(Finished { targets: elsewhere, ..finished(event("p", "{}")) })]);
-    hand.write(vec![Entry::Park { sinks: Vec::new() }]);
-    hand.write(vec![Entry::Park { sinks: vec!["phone".into()] }]);
+    hand.write(vec![StoreEntry::Record(FinishedEvent {
+        targets: elsewhere,
+        ..finished(event("p", "{}"))
+    })]);
+    hand.write(vec![StoreEntry::Park { sinks: Vec::new() }]);
+    hand.write(vec![StoreEntry::Park { sinks: vec!["phone".into()] }]);
 }
 
 /// Everything that is read for each event, delivery or second.

@@ -36,11 +36,11 @@ fn rows(random: &mut Rng) -> Vec<Row> {
     (0..EVENTS).map(row).collect()
 }
 
-fn entry(row: &Row) -> Entry {
+fn entry(row: &Row) -> StoreEntry {
     let data = json!({ "notes": row.texts }).to_string();
     let event = Event { envelope: row.envelope.clone(), ..event("", &data) };
     let targets = if row.is_visible { vec!["db".into()] } else { vec!["live".into()] };
-    Entry::Record(Finished { targets: targets.into(), ..finished(event) })
+    StoreEntry::Record(FinishedEvent { targets: targets.into(), ..finished(event) })
 }
 
 fn query(random: &mut Rng) -> EventQuery {
@@ -158,7 +158,7 @@ fn a_page_that_looks_at_too_many_rows_says_so_and_goes_on() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let mut first = event("needle", "{}");
     first.envelope.subject = "needle".into();
-    bench.submit(vec![Entry::Record(finished(first))]);
+    bench.submit(vec![StoreEntry::Record(finished(first))]);
     for part in 0..20 {
         let id = |number: i32| format!("{part}-{number}");
         bench.submit((0..50).map(|it| record(&id(it), "{}")).collect());
@@ -204,7 +204,7 @@ fn deliveries_are_listed_page_after_page() {
                 });
             }
         }
-        bench.submit(vec![Entry::Record(finished)]);
+        bench.submit(vec![StoreEntry::Record(finished)]);
     }
     expected.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
     for round in 0..cases(60) {
@@ -282,7 +282,7 @@ fn dead_letters_are_those_of_a_filter_over_all_of_them() {
             body: "x".repeat(random.usize(1..100)).into_bytes().into(),
             ..letter(DeadLetterWhat::Rejected, random.bool().then_some("front"))
         };
-        bench.submit(vec![Entry::Refuse(letter.clone())]);
+        bench.submit(vec![StoreEntry::Refuse(letter.clone())]);
         all.push(DeadLetter { id, ..letter });
     }
     for round in 0..cases(200) {
@@ -319,11 +319,11 @@ fn dead_letters_are_those_of_a_filter_over_all_of_them() {
 fn what_is_read_at_once_is_of_one_moment() {
     let folder = tempfile::tempdir().expect("a folder");
     let bench = Arc::new(Bench::at(&folder.path().join("a.db")));
-    bench.submit(vec![Entry::Accept(event("slow", "{}"))]);
+    bench.submit(vec![StoreEntry::Accept(event("slow", "{}"))]);
     let (store, writer) = (bench.store.clone(), bench.clone());
     let finish = move || {
         let done = Event { seq: 1, ..event("slow", "{}") };
-        writer.submit(vec![Entry::Finish(finished(done))]);
+        writer.submit(vec![StoreEntry::Finish(finished(done))]);
     };
     let seen = smol::block_on(store.read(move |reader| {
         let at_once = reader.at_once(|reader| {

@@ -15,7 +15,7 @@ fn keeping(keep: Vec<KeepRule>) -> RetentionPolicy {
 }
 
 /// An event that arrived so many seconds after the start of the clock.
-fn arrived(id: &str, seconds: i64) -> Entry {
+fn arrived(id: &str, seconds: i64) -> StoreEntry {
     with(id, move |it| it.received = Timestamp(it.received.0 + seconds * 1_000_000))
 }
 
@@ -104,13 +104,13 @@ impl ByHand {
     }
 
     /// Has these written at once.
-    pub(super) fn write(&mut self, entries: Vec<Entry>) {
+    pub(super) fn write(&mut self, entries: Vec<StoreEntry>) {
         let store = self.store.clone();
         self.send(async move { drop(store.submit(entries).await.expect("it is written")) });
         assert!(self.step());
     }
 
-    fn send_event(&mut self, entry: Entry) {
+    fn send_event(&mut self, entry: StoreEntry) {
         let store = self.store.clone();
         self.send(async move { drop(store.submit(vec![entry]).await) });
     }
@@ -228,7 +228,7 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
     let event = |id: String, priority| {
         let mut event = event(&id, &body);
         event.envelope.priority = priority;
-        Entry::Record(finished(event))
+        StoreEntry::Record(finished(event))
     };
     bench.submit((0..20).map(|it| waiting(&format!("waits{it}"))).collect());
     for round in 0..20 {
@@ -270,7 +270,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
         traits: DeliveryTraits::default(),
     };
     let passing = |id: &str| {
-        Entry::Record(Finished {
+        StoreEntry::Record(FinishedEvent {
             targets: ["hook".into()].into(),
             deliveries: vec![delivery.clone()],
             ..finished(event(id, "{}"))
@@ -292,7 +292,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
         receipt: None,
         attempt: None,
     };
-    bench.submit(vec![Entry::Settle(done)]);
+    bench.submit(vec![StoreEntry::Settle(done)]);
     bench.keep_house();
     assert_eq!(bench.stored(), 2);
     assert_eq!(bench.read(|reader| reader.by_seq(&[1])).len(), 0);
@@ -309,13 +309,13 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
         suppressed: None,
         traits: DeliveryTraits::default(),
     };
-    bench.submit(vec![Entry::Record(Finished {
+    bench.submit(vec![StoreEntry::Record(FinishedEvent {
         targets: ["hook".into()].into(),
         deliveries: vec![delivery],
         ..finished(event("a", "{}"))
     })]);
     let letter = letter(DeadLetterWhat::Delivery, None);
-    bench.submit(vec![Entry::Settle(Settlement {
+    bench.submit(vec![StoreEntry::Settle(Settlement {
         sink: "hook".into(),
         seq: 1,
         state: DeliveryState::Dead,
@@ -329,7 +329,7 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
     bench.at_second(1);
     bench.keep_house();
     assert_eq!(bench.stored(), 1);
-    bench.submit(vec![Entry::DropLetter { id: 1 }]);
+    bench.submit(vec![StoreEntry::DropLetter { id: 1 }]);
     bench.keep_house();
     assert_eq!(bench.stored(), 0);
     bench.close();
@@ -455,7 +455,7 @@ fn a_size_and_a_number_of_letters_may_be_wrong_too() {
     let bench = Bench::at(&path);
     let body = format!("\"{}\"", "x".repeat(50_000));
     bench.submit((0..100).map(|it| record(&format!("e{it}"), &body)).collect());
-    let refuse = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
+    let refuse = || StoreEntry::Refuse(letter(DeadLetterWhat::Rejected, None));
     bench.submit((0..100).map(|_| refuse()).collect());
     bench.adopt(RetentionPolicy { size_max: Some(2 << 20), ..RetentionPolicy::default() });
     let told = "retention-pending: the new `retention` would shrink the database from 5 to 1 MiB; \
@@ -518,7 +518,7 @@ fn a_crash_in_the_middle_of_a_merge_forgets_no_id() {
     drop(hand);
     let bench = Bench::at(&copy);
     let again = bench.submit((0..=500).map(ids).collect());
-    assert!(again.iter().all(|it| matches!(it, Receipt::Duplicate { .. })), "{again:?}");
+    assert!(again.iter().all(|it| matches!(it, WriteReceipt::Duplicate { .. })), "{again:?}");
     bench.close();
 }
 
@@ -530,7 +530,9 @@ fn a_large_outbox_is_parked_step_by_step() {
     hand.send(async move { drop(store.submit(many).await) });
     assert!(hand.step());
     let store = hand.store.clone();
-    hand.send(async move { drop(store.submit(vec![Entry::Park { sinks: Vec::new() }]).await) });
+    hand.send(
+        async move { drop(store.submit(vec![StoreEntry::Park { sinks: Vec::new() }]).await) },
+    );
     hand.send_tick();
     let parked = |hand: &ByHand| hand.count("SELECT count(*) FROM delivery_rows WHERE state = 3");
     assert!(hand.step());
@@ -553,7 +555,7 @@ impl Chance {
         (0..self.0.usize(..4)).map(|_| rule(&mut self.0)).collect()
     }
 
-    fn event(&mut self, number: usize) -> Entry {
+    fn event(&mut self, number: usize) -> StoreEntry {
         let mut event = event(&format!("e{number}"), "{}");
         // Most events become visible in the order in which they came.
         let late = if self.0.u8(..4) == 0 { self.0.i64(0..50) } else { 0 };
@@ -574,7 +576,7 @@ impl Chance {
         if is_passing {
             finished.targets = ["hook".into()].into();
         }
-        Entry::Record(finished)
+        StoreEntry::Record(finished)
     }
 }
 

@@ -128,7 +128,7 @@ fn some_events(
     random: &mut Rng,
     known: &mut BTreeMap<String, (String, String)>,
     (step, second): (u32, u64),
-) -> Vec<Entry> {
+) -> Vec<StoreEntry> {
     let entry = |index: usize| {
         let is_passing = random.u32(..6) == 0;
         let id = format!("{}{step}-{index}", if is_passing { "passing" } else { "e" });
@@ -148,7 +148,7 @@ fn some_events(
             finished.targets = ["live".into()].into();
         }
         known.insert(id, (data, finished.event.enrich.to_string()));
-        Entry::Record(finished)
+        StoreEntry::Record(finished)
     };
     (0..1 + step as usize % 7).map(entry).collect()
 }
@@ -328,7 +328,7 @@ fn an_index_that_is_being_filled_says_how_far_it_goes_back() {
     let at = |index: u64| {
         let mut event = event(&format!("e{index}"), r#"{"note": "door"}"#);
         event.envelope.received = event.envelope.received.plus(Duration::from_secs(index));
-        Entry::Record(finished(event))
+        StoreEntry::Record(finished(event))
     };
     hand.write((0..20).map(at).collect());
     let paths = ["data.note"];

@@ -34,7 +34,7 @@ fn a_lock_of_another_program_is_told_within_seconds_and_nothing_is_stored_later(
     assert_eq!(bench.codes(), ["store-locked"]);
     assert_eq!(bench.store.trouble().map(|trouble| trouble.class), Some(StoreTrouble::Busy));
     // What comes now is told at once, and so is what only finishes.
-    let finish = Entry::Finish(finished(Event { seq: 1, ..event("b", "{}") }));
+    let finish = StoreEntry::Finish(finished(Event { seq: 1, ..event("b", "{}") }));
     assert_eq!(bench.try_submit(vec![finish]), Err(StoreTrouble::Busy));
     assert!(!bench.store.is_broken());
     other.execute_batch("COMMIT").expect("it ends");
@@ -79,10 +79,10 @@ fn what_nobody_waits_for_any_more_is_not_stored() {
     assert!(smol::block_on(smol::future::poll_once(&mut wanted)).is_none());
     other.execute_batch("COMMIT").expect("it ends");
     let stored = smol::block_on(wanted).expect("it is written");
-    assert_eq!(stored, [Receipt::Stored { seq: 1, pos: 1 }]);
+    assert_eq!(stored, [WriteReceipt::Stored { seq: 1, pos: 1 }]);
     assert_eq!(bench.listed(EventQuery::default()), ["d"]);
     // Their ids were never taken.
-    assert_eq!(bench.submit(vec![record("a", "{}")]), [Receipt::Stored { seq: 2, pos: 2 }]);
+    assert_eq!(bench.submit(vec![record("a", "{}")]), [WriteReceipt::Stored { seq: 2, pos: 2 }]);
     bench.close();
 }
 
@@ -91,10 +91,10 @@ fn how_something_ended_is_stored_though_nobody_waits_for_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let bench = Bench::at(&path);
-    bench.submit(vec![waiting("a"), Entry::Accept(event("b", "{}"))]);
+    bench.submit(vec![waiting("a"), StoreEntry::Accept(event("b", "{}"))]);
     let other = other(&path);
     begin(&other);
-    let finish = Entry::Finish(finished(Event { seq: 2, ..event("b", "{}") }));
+    let finish = StoreEntry::Finish(finished(Event { seq: 2, ..event("b", "{}") }));
     for entry in [settled("phone", 1, DeliveryState::Done), finish] {
         let mut submission = Box::pin(bench.store.submit(vec![entry]));
         assert!(smol::block_on(smol::future::poll_once(&mut submission)).is_none());
@@ -147,7 +147,7 @@ fn a_log_that_is_taken_away_is_saved_into_the_database() {
         bench.close();
         let again = Bench::at(&path);
         assert_eq!(again.listed(EventQuery::default()), ["b", "a"], "{code}");
-        assert_eq!(again.submit(vec![record("a", "{}")]), [Receipt::Duplicate { seq: 1 }]);
+        assert_eq!(again.submit(vec![record("a", "{}")]), [WriteReceipt::Duplicate { seq: 1 }]);
         again.close();
         let strange = folder.path().join("a.db-wal.strange").exists();
         assert_eq!(strange, code == "wal-replaced");
@@ -276,8 +276,8 @@ fn a_store_whose_files_stay_is_left_in_peace() {
 
 struct Faulty;
 
-impl Watcher for Faulty {
-    fn committed(&mut self, _: &[Arc<Stored>]) {
+impl CommitObserver for Faulty {
+    fn committed(&mut self, _: &[Arc<StoredEvent>]) {
         panic!("on purpose");
     }
 
@@ -321,7 +321,7 @@ fn a_full_disk_still_finishes_what_was_accepted() {
         Box::new(Seen::default()),
     )
     .expect("it opens");
-    let accept = vec![Entry::Accept(event("slow", "{}"))];
+    let accept = vec![StoreEntry::Accept(event("slow", "{}"))];
     serve(&mut writer, store.submit(accept)).expect("it is written");
     // As full as a disk: no page more than there are.
     let limit = |writer: &Writer, pages: i64| {
@@ -334,18 +334,18 @@ fn a_full_disk_still_finishes_what_was_accepted() {
     // Waiting for the writer at once, so that they are one batch.
     let both = async {
         let new = store.submit(vec![record("large", &large)]);
-        let old = store.submit(vec![Entry::Finish(finished(late))]);
+        let old = store.submit(vec![StoreEntry::Finish(finished(late))]);
         smol::future::zip(new, old).await
     };
     let (new, old) = serve(&mut writer, both);
     let new = new.expect_err("there is no room for it");
     assert_eq!((new.class, new.class.code()), (StoreTrouble::Full, "storage_full"));
-    assert_eq!(old, Ok(vec![Receipt::Stored { seq: 1, pos: 2 }]));
+    assert_eq!(old, Ok(vec![WriteReceipt::Stored { seq: 1, pos: 2 }]));
     assert_eq!(store.trouble().map(|trouble| trouble.class), Some(StoreTrouble::Full));
     assert!(!store.is_broken());
     limit(&writer, 1 << 30);
     serve(&mut writer, store.tick());
     assert_eq!(store.trouble(), None);
     let stored = serve(&mut writer, store.submit(vec![record("large", &large)]));
-    assert_eq!(stored, Ok(vec![Receipt::Stored { seq: 3, pos: 3 }]));
+    assert_eq!(stored, Ok(vec![WriteReceipt::Stored { seq: 3, pos: 3 }]));
 }

@@ -56,9 +56,12 @@ fn a_store_of_the_first_version_keeps_everything() {
         (DeliveryState::Pending, DeliveryState::Dead)
     );
     // Goes on as a store of this version: what is new has a checksum beside what has none.
-    assert_eq!(bench.submit(vec![record("new", "{}")]), [Receipt::Stored { seq: 13, pos: 13 }]);
+    assert_eq!(
+        bench.submit(vec![record("new", "{}")]),
+        [WriteReceipt::Stored { seq: 13, pos: 13 }]
+    );
     let late = Event { seq: 9, ..event("slow-1", "{}") };
-    bench.submit(vec![Entry::Finish(finished(late))]);
+    bench.submit(vec![StoreEntry::Finish(finished(late))]);
     bench.tick();
     assert_eq!(bench.codes(), [""; 0]);
     bench.close();

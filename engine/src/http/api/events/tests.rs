@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Entry, Finished, RetentionPolicy, Settings, Store, StoreLocation, Stored, Synchronous, Watcher,
+    CommitObserver, FinishedEvent, RetentionPolicy, Settings, Store, StoreEntry, StoreLocation,
+    StoredEvent, Synchronous,
 };
 
 const EVENTS: usize = 300;
@@ -111,8 +112,8 @@ const PLACES: [&str; 22] = [
 
 struct Nobody;
 
-impl Watcher for Nobody {
-    fn committed(&mut self, _: &[Arc<Stored>]) {}
+impl CommitObserver for Nobody {
+    fn committed(&mut self, _: &[Arc<StoredEvent>]) {}
     fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
 }
 
@@ -223,7 +224,7 @@ fn filled(random: &mut Rng) -> Store {
     std::thread::spawn(|| writer.run());
     let entry = |at| {
         let (event, targets) = (event(at, random).into(), ["db".into()].into());
-        Entry::Record(Finished {
+        StoreEntry::Record(FinishedEvent {
             event,
             stages: [].into(),
             targets,
@@ -256,7 +257,7 @@ fn an_expression_means_the_same_in_sql_and_asked_of_every_event() {
         asked += 1;
         let globals = Globals { lifecycle: Some("s".to_owned()), ..Globals::default() };
         let globals = Arc::new(globals);
-        let holds = |stored: &&Stored| {
+        let holds = |stored: &&StoredEvent| {
             event_of(stored, globals.clone()).is_some_and(|it| expr.is_true(&Scope::of(&it, NOW)))
         };
         let mut expected: Vec<u64> = all.iter().filter(holds).map(|it| it.pos).collect();
