@@ -2,6 +2,7 @@
 //! given their first value by the `|` before them.
 
 mod lists;
+mod maps;
 mod moment;
 mod texts;
 
@@ -40,6 +41,8 @@ pub(super) enum Function {
     Filter(&'static FunctionRow),
     Matches(Regex),
     Capture(Regex),
+    /// Each match replaced; `$1` and `${name}` in the new text are groups.
+    Replace(Regex),
     /// The map of a pattern's named groups.
     Groups(Regex),
     /// `time in '22:00-07:00'`, and whether `not in` was written.
@@ -51,7 +54,10 @@ pub(super) enum Function {
 impl Function {
     /// Whether it goes through all items of a list, which has a limit.
     pub(super) fn is_of_lists(&self) -> bool {
-        const OF_LISTS: [&str; 6] = ["sort", "sum", "min", "max", "distinct", "flatten"];
+        const OF_LISTS: [&str; 13] = [
+            "sort", "sum", "avg", "min", "max", "distinct", "flatten", "reverse", "keys", "values",
+            "entries", "omit", "merge",
+        ];
         matches!(self, Function::Plain(row) | Function::Filter(row) if OF_LISTS.contains(&row.name))
     }
 }
@@ -116,15 +122,24 @@ const ROWS: &[FunctionRow] = &[
     row("number", 1, 1, |it, _| texts::number(&it[0])),
     row("abs", 1, 1, absolute),
     shows(row("round", 1, 2, round), fixed),
+    row("floor", 1, 1, |it, _| whole(&it[0], f64::floor)),
+    row("ceil", 1, 1, |it, _| whole(&it[0], f64::ceil)),
     row("fixed", 1, 2, fixed),
     row("min", 1, 16, |it, scope| least_or_most(it, std::cmp::Ordering::Less, scope)),
     row("max", 1, 16, |it, scope| least_or_most(it, std::cmp::Ordering::Greater, scope)),
     row("sum", 1, 1, lists::sum),
+    row("avg", 1, 1, lists::average),
     row("sort", 1, 1, lists::sort),
+    row("reverse", 1, 1, lists::reverse),
     row("distinct", 1, 1, lists::distinct),
     row("flatten", 1, 1, lists::flatten),
     row("first", 1, 1, |it, _| lists::end(&it[0], false)),
     row("last", 1, 1, |it, _| lists::end(&it[0], true)),
+    row("keys", 1, 1, maps::keys),
+    row("values", 1, 1, maps::values),
+    row("entries", 1, 1, maps::entries),
+    row("omit", 2, 16, maps::omit),
+    row("merge", 2, 16, maps::merge),
     row("coalesce", 1, 16, |it, _| {
         it.iter().find(|it| !it.is_null()).cloned().unwrap_or(Val::Null)
     }),
@@ -172,6 +187,9 @@ const ROWS: &[FunctionRow] = &[
     }),
 ];
 
+/// The functions whose second argument is a pattern, which is compiled with the file.
+const PATTERNS: [&str; 3] = ["matches", "regex_capture", "regex_replace"];
+
 /// Names from elsewhere, and ours.
 const FOREIGN: &[(&str, &str)] = &[
     ("startsWith", "starts_with"),
@@ -201,6 +219,19 @@ const FOREIGN: &[(&str, &str)] = &[
     ("substr", "slice"),
     ("unique", "distinct"),
     ("uniq", "distinct"),
+    ("average", "avg"),
+    ("mean", "avg"),
+    ("ceiling", "ceil"),
+    ("reversed", "reverse"),
+    ("to_entries", "entries"),
+    ("toEntries", "entries"),
+    ("without", "omit"),
+    ("except", "omit"),
+    ("del", "omit"),
+    ("assign", "merge"),
+    ("gsub", "regex_replace"),
+    ("re_replace", "regex_replace"),
+    ("replace_re", "regex_replace"),
     ("from_json", "json"),
     ("tojson", "to_json"),
     ("strftime", "time"),
@@ -225,7 +256,7 @@ pub(super) fn resolve(
     arguments: Vec<ExprNode>,
     roots: Roots,
 ) -> Result<ExprNode, ExprProblem> {
-    if name == "matches" || name == "regex_capture" {
+    if PATTERNS.contains(&name) {
         return regex(name, whole, arguments);
     }
     let Some(row) = find(name, roots) else {
@@ -254,7 +285,7 @@ pub(super) fn resolve_filter(
     roots: Roots,
 ) -> Result<ExprNode, ExprProblem> {
     let whole = at.start..place.end;
-    if name == "matches" || name == "regex_capture" {
+    if PATTERNS.contains(&name) {
         return regex(name, whole, arguments);
     }
     // What takes no value first is no filter.
@@ -332,16 +363,23 @@ pub(super) fn wanted(name: &str, index: usize) -> &'static str {
     match (name, index) {
         (
             "lower" | "upper" | "trim" | "title" | "starts_with" | "ends_with" | "duration"
-            | "http.header" | "http.query" | "replace" | "split" | "base64" | "unbase64",
+            | "http.header" | "http.query" | "replace" | "regex_replace" | "split" | "base64"
+            | "unbase64",
             _,
         )
         | ("json", 0)
         | ("join" | "time" | "date" | "hour" | "minute" | "day" | "weekday", 1)
         | ("pad" | "time", 2) => "text",
-        ("abs" | "round" | "geo_distance" | "random.float" | "random.int", _)
+        (
+            "abs" | "round" | "floor" | "ceil" | "geo_distance" | "random.float" | "random.int",
+            _,
+        )
         | ("slice", 1 | 2)
         | ("pad" | "truncate" | "fixed", 1) => "a number",
-        ("sort" | "sum" | "distinct" | "flatten" | "first" | "last", _) | ("join", 0) => "a list",
+        ("sort" | "sum" | "avg" | "distinct" | "flatten" | "reverse" | "first" | "last", _)
+        | ("join", 0) => "a list",
+        ("keys" | "values" | "entries" | "omit", 0) | ("merge", _) => "a map",
+        ("omit", _) => "text",
         ("date" | "hour" | "minute" | "day" | "weekday" | "in", 0) => "a time",
         ("time", 0) => "a time",
         ("len" | "count", _) => "a text, list or map",
@@ -486,7 +524,7 @@ fn arity(
 pub(super) fn names(roots: Roots) -> Vec<&'static str> {
     ROWS.iter()
         .map(|row| row.name)
-        .chain(["matches", "regex_capture"])
+        .chain(PATTERNS)
         .chain(MacroKind::ALL.map(|it| it.0))
         .filter(|name| roots.has_random() || !name.starts_with("random."))
         .collect()
@@ -520,9 +558,13 @@ fn regex(
     whole: Range<usize>,
     mut arguments: Vec<ExprNode>,
 ) -> Result<ExprNode, ExprProblem> {
-    let most = if name == "matches" { 2 } else { 3 };
-    if arguments.len() < 2 || most < arguments.len() {
-        return Err(arity(name, whole, (2, most), arguments.len()));
+    let (least, most) = match name {
+        "matches" => (2, 2),
+        "regex_replace" => (3, 3),
+        _ => (2, 3),
+    };
+    if arguments.len() < least || most < arguments.len() {
+        return Err(arity(name, whole, (least, most), arguments.len()));
     }
     let ExprNode::Literal(Value::String(pattern), place) = arguments.remove(1) else {
         let problem = ExprProblem::syntax(whole, "a pattern must be a quoted text");
@@ -530,6 +572,11 @@ fn regex(
     };
     let compiled = regex::RegexBuilder::new(&pattern).size_limit(REGEX_MAX).build();
     let regex = compiled.map_err(|fault| bad_pattern(&pattern, &place, &fault))?;
+    if name == "regex_replace" {
+        check_literals(name, &whole, &arguments, false)?;
+        check_references(&regex, &pattern, &arguments[1])?;
+        return Ok(ExprNode::Call(Function::Replace(regex), arguments.into(), whole));
+    }
     let names: Vec<&str> = regex.capture_names().flatten().collect();
     if let Some(ExprNode::Literal(Value::String(group), span)) = arguments.get(1) {
         let Some(index) = regex.capture_names().position(|name| name == Some(group)) else {
@@ -557,6 +604,29 @@ fn regex(
         (_, false) => Function::Groups(regex),
     };
     Ok(ExprNode::Call(function, arguments.into(), whole))
+}
+
+/// A `$name` in the text that replaces a match must be a group: it would be replaced by nothing.
+fn check_references(regex: &Regex, pattern: &str, to: &ExprNode) -> Result<(), ExprProblem> {
+    let ExprNode::Literal(Value::String(text), span) = to else { return Ok(()) };
+    for reference in texts::references(text) {
+        let is_group = match reference.parse::<usize>() {
+            Ok(number) => number < regex.captures_len(),
+            Err(_) => regex.capture_names().flatten().any(|name| name == reference),
+        };
+        if is_group {
+            continue;
+        }
+        let digits =
+            reference.len() - reference.trim_start_matches(|it: char| it.is_ascii_digit()).len();
+        let help = match reference.split_at(digits) {
+            ("", _) => "write `$$` for a dollar sign".to_owned(),
+            (number, rest) => format!("write `${{{number}}}{rest}`, or `$$` for a dollar sign"),
+        };
+        let message = format!("`{pattern}` has no group `{reference}`");
+        return Err(ExprProblem::syntax(span.clone(), message).help(help));
+    }
+    Ok(())
 }
 
 /// Whether a time can be read by this pattern: it has a year, a month and a day.
@@ -608,6 +678,7 @@ pub(super) fn call<'a>(
                 |name| found.name(name).map_or(Value::Null, |name| Value::from(name.as_str()));
             Val::Owned(Value::Object(groups.map(|group| (group.to_owned(), text(group))).collect()))
         }
+        Function::Replace(regex) => texts::replace_pattern(&values, regex),
         Function::Matches(regex) => {
             values[0].as_str().map_or(Val::Null, |text| Val::Bool(regex.is_match(text)))
         }
@@ -772,6 +843,16 @@ fn round<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
             let scale = 10_f64.powi(digits);
             Val::float((it * scale).round() / scale)
         }
+        _ => Val::Null,
+    }
+}
+
+/// A number without its fraction, by the way that it is rounded.
+fn whole<'a>(value: &Val<'a>, way: fn(f64) -> f64) -> Val<'a> {
+    match value {
+        Val::Int(_) | Val::Long(_) => value.clone(),
+        Val::Float(it) if it.abs() < 9e15 => Val::Int(way(*it) as i64),
+        Val::Float(it) => Val::Float(way(*it)),
         _ => Val::Null,
     }
 }

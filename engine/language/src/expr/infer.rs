@@ -347,6 +347,7 @@ fn name_of(function: &Function) -> &'static str {
         Function::Plain(row) | Function::Filter(row) => row.name,
         Function::Matches(_) => "matches",
         Function::Capture(_) | Function::Groups(_) => "regex_capture",
+        Function::Replace(_) => "regex_replace",
         Function::Within(..) => "in",
         Function::Aggregate(aggregate) => aggregate.word(),
     }

@@ -691,3 +691,80 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn maps_are_taken_apart_and_put_together() {
+    check("keys({'b': 1, 'a': 2})", json!(["a", "b"]));
+    check("values({'b': 1, 'a': [2]})", json!([[2], 1]));
+    check("entries(data.deep).map(it, it.key + '!')", json!(["a!"]));
+    check("entries({'a': 1})[0]", json!({ "key": "a", "value": 1 }));
+    check("omit({'a': 1, 'b': 2, 'c': 3}, 'a', 'c', 'x')", json!({ "b": 2 }));
+    check("merge({'a': 1, 'b': {'x': 1}}, {'b': {'y': 2}}, {'c': 3})", {
+        json!({ "a": 1, "b": { "y": 2 }, "c": 3 })
+    });
+    for text in ["keys(data.name)", "values(data.nothing)", "omit(data.list, 'a')"] {
+        check(text, json!(null));
+    }
+    check("merge(data.deep, data.name)", json!(null));
+    check("omit(data.deep, data.n)", json!(null));
+}
+
+#[test]
+fn numbers_are_rounded_to_either_side_and_averaged() {
+    for (text, expected) in [("1.2", [1, 2]), ("-1.5", [-2, -1]), ("3", [3, 3]), ("-0.0", [0, 0])] {
+        check(&format!("floor({text})"), json!(expected[0]));
+        check(&format!("ceil({text})"), json!(expected[1]));
+    }
+    check("floor(1.0e300)", json!(1.0e300));
+    check("floor(data.name)", json!(null));
+    check("avg([1, 2.5, null])", json!(1.75));
+    check("avg([])", json!(null));
+    check("avg([1, 'a'])", json!(null));
+    check("reverse([1, null, 'a'])", json!(["a", null, 1]));
+}
+
+#[test]
+fn matches_are_replaced_with_what_their_groups_hold() {
+    check("regex_replace('a1b22', '[0-9]+', '#')", json!("a#b#"));
+    check("regex_replace('2026-01-31', '(\\\\d+)-(\\\\d+)-(\\\\d+)', '$3.$2.$1')", {
+        json!("31.01.2026")
+    });
+    check("regex_replace('x', '(?<it>x)', '<${it}>$$')", json!("<x>$"));
+    check("regex_replace('ab', '', '-')", json!("-a-b-"));
+    check("regex_replace(data.nothing, 'a', 'b')", json!(null));
+    check("regex_replace('abc', 'x', 'y')", json!("abc"));
+    refused("regex_replace('a', '(a)', '$2')", "'$2'", "`(a)` has no group `2`", {
+        "write `${2}`, or `$$` for a dollar sign"
+    });
+    refused("regex_replace('a', '(a)', '$1st')", "'$1st'", "`(a)` has no group `1st`", {
+        "write `${1}st`, or `$$` for a dollar sign"
+    });
+    refused("regex_replace('a', 'a', '$price')", "'$price'", "`a` has no group `price`", {
+        "write `$$` for a dollar sign"
+    });
+}
+
+/// What they make has the limits of all that is made.
+#[test]
+fn nothing_that_a_function_makes_is_without_a_limit() {
+    let long: serde_json::Map<String, Value> =
+        (0..2000).map(|it| (format!("k{it}"), Value::from(it))).collect();
+    let large: serde_json::Map<String, Value> =
+        (0..900).map(|it| (format!("k{it}"), Value::from("x".repeat(2000)))).collect();
+    for map in [long, large] {
+        let data = json!({ "map": map, "list": map.values().collect::<Vec<_>>() });
+        for text in [
+            "values(data.map)",
+            "entries(data.map)",
+            "omit(data.map, 'k1')",
+            "merge(data.map, {})",
+            "reverse(data.list)",
+        ] {
+            let expr = Expr::parse(text, Roots::EVENT).expect(text);
+            assert_eq!(expr.eval(&scope(&data)).to_json(), json!(null), "{text}");
+        }
+    }
+    let data = json!({ "text": "x".repeat(100_000), "to": "y".repeat(1000) });
+    let expr = Expr::parse("regex_replace(data.text, 'x', data.to)", Roots::EVENT).expect("fine");
+    assert_eq!(expr.eval(&scope(&data)).to_json(), json!(null));
+}

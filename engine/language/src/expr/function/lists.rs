@@ -87,6 +87,26 @@ pub(super) fn sum<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     sum
 }
 
+/// The average of the numbers; null items do not count, and the average of nothing is null.
+pub(super) fn average<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
+    let Some(items) = items(&values[0], scope) else { return Val::Null };
+    let count = items.iter().filter(|item| !item.is_null()).count();
+    match sum(values, scope).as_f64() {
+        Some(sum) if 0 < count => Val::float(sum / count as f64),
+        _ => Val::Null,
+    }
+}
+
+/// From the last item to the first.
+pub(super) fn reverse<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
+    let Some(items) = items(&values[0], scope) else { return Val::Null };
+    let mut budget = MADE_MAX;
+    match affords(&mut budget, &values[0]) {
+        true => Val::Owned(Value::Array(items.iter().rev().cloned().collect())),
+        false => Val::Null,
+    }
+}
+
 /// The least or greatest item; null items do not count.
 pub(super) fn extreme_item<'a>(value: &Val<'a>, wanted: Ordering, scope: &Scope<'a>) -> Val<'a> {
     let Some(items) = items(value, scope) else { return Val::Null };

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use regex::Regex;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -37,6 +38,47 @@ pub(super) fn replace<'a>(values: &[Val<'a>]) -> Val<'a> {
         0..=MADE_MAX => owned(text.replace(from, to)),
         _ => Val::Null,
     }
+}
+
+/// The groups that a replacement names as `$1`, `$name` or `${name}`; `$$` is a dollar sign.
+pub(super) fn references(to: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = to;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some((name, after)) = rest.strip_prefix('{').and_then(|it| it.split_once('}'))
+        {
+            found.push(name);
+            rest = after;
+        } else {
+            let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
+            let end = rest.find(|it| !is_word(it)).unwrap_or(rest.len());
+            found.extend((0 < end).then(|| &rest[..end]));
+            rest = &rest[end..];
+        }
+    }
+    found
+}
+
+/// The text with each match of the pattern replaced; null where it would become too long.
+pub(super) fn replace_pattern<'a>(values: &[Val<'a>], pattern: &Regex) -> Val<'a> {
+    let (Some(text), Some(to)) = (values[0].as_str(), values[1].as_str()) else {
+        return Val::Null;
+    };
+    let (mut made, mut at) = (String::new(), 0);
+    for found in pattern.captures_iter(text) {
+        let whole = found.get_match();
+        made.push_str(&text[at..whole.start()]);
+        found.expand(to, &mut made);
+        at = whole.end();
+        if MADE_MAX < made.len() {
+            return Val::Null;
+        }
+    }
+    made.push_str(&text[at..]);
+    if MADE_MAX < made.len() { Val::Null } else { owned(made) }
 }
 
 /// The pieces between separators; without a separator, the words.

@@ -122,7 +122,7 @@ impl Infer<'_> {
         here: &EventTypes,
     ) {
         let wanted = match name {
-            "matches" | "regex_capture" => "text",
+            "matches" | "regex_capture" | "regex_replace" => "text",
             _ => wanted(name, index),
         };
         let fits = match wanted {
@@ -130,6 +130,7 @@ impl Infer<'_> {
             "a number" => shape.number.is_some() || name == "abs" && shape.span,
             "a time" => shape.time || shape.text.is_some() || shape.number.is_some(),
             "a list" => shape.list.is_some(),
+            "a map" => shape.map.is_some(),
             "a text or list" => shape.text.is_some() || shape.list.is_some(),
             "a text, list or map" => {
                 shape.text.is_some() || shape.list.is_some() || shape.map.is_some()
@@ -153,6 +154,7 @@ impl Infer<'_> {
                 "a number" => "`data.count` or `5`",
                 "a time" => "`event.time` or `time(data.at)`",
                 "a list" => "`data.items` or `[1, 2]`",
+                "a map" => "`data` or `{'a': 1}`",
                 _ => "`event.subject` or `[1, 2]`",
             }
         );
@@ -218,7 +220,15 @@ fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
             span: shapes[0].span || shapes[0].is_any(),
             ..ValueType::number().or_null()
         },
-        "round" | "geo_distance" | "number" | "sum" => ValueType::number().or_null(),
+        "round" | "floor" | "ceil" | "geo_distance" | "number" | "sum" | "avg" => {
+            ValueType::number().or_null()
+        }
+        "keys" => ValueType::list(ValueType::text()).or_null(),
+        "entries" => {
+            let fields = [("key", ValueType::text()), ("value", ValueType::any())];
+            ValueType::list(ValueType::map(fields)).or_null()
+        }
+        "values" => ValueType::list(ValueType::any()).or_null(),
         "min" | "max" => match shapes {
             [only] if only.is_any() => ValueType::any(),
             [only] if only.list.is_some() => {
@@ -229,12 +239,14 @@ fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
         },
         "coalesce" | "random.pick" => either().or_null(),
         "default" => ValueType { null: false, ..shapes[0].clone() }.or(shapes[1].clone()),
-        "first" | "last" | "sort" | "distinct" | "flatten" | "slice" => part(name, &shapes[0]),
+        "first" | "last" | "sort" | "distinct" | "reverse" | "flatten" | "slice" => {
+            part(name, &shapes[0])
+        }
         "split" => ValueType::list(ValueType::text()).or_null(),
         "to_json" => ValueType::text(),
-        "hash" | "date" | "regex_capture" | "http.header" | "http.query" | "uuid" | "title"
-        | "replace" | "join" | "pad" | "truncate" | "slug" | "humanize" | "urlencode"
-        | "base64" | "unbase64" => ValueType::text().or_null(),
+        "hash" | "date" | "regex_capture" | "regex_replace" | "http.header" | "http.query"
+        | "uuid" | "title" | "replace" | "join" | "pad" | "truncate" | "slug" | "humanize"
+        | "urlencode" | "base64" | "unbase64" => ValueType::text().or_null(),
         "duration" => ValueType::span().or_null(),
         "random.float" | "random.int" => ValueType::number().or_null(),
         _ => ValueType::any(),
@@ -256,7 +268,7 @@ fn shows(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
 fn part(name: &str, shape: &ValueType) -> ValueType {
     match name {
         "first" | "last" => shape.item().unwrap_or_else(ValueType::any),
-        "sort" | "distinct" => of_list(shape, |it| it),
+        "sort" | "distinct" | "reverse" => of_list(shape, |it| it),
         "flatten" => of_list(shape, |it| match (&it.list, it.is_any()) {
             (Some(inner), false) => ValueType { list: None, ..it.clone() }.or((**inner).clone()),
             _ => it,
