@@ -1,8 +1,10 @@
 //! Failure handling on the virtual clock: breakers, rates, kept answers, and which layer wins.
 
 use crate::retry::{Ends, dark, run_pipeline};
+use crate::support::world::{Behaviour, World};
 use kernel::event::Outcome;
 use kernel::fault::{Cause, Fault};
+use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wire::FetchRequest;
@@ -125,4 +127,72 @@ policy slower { policy slow; timeout "7s" }
     assert_eq!(tries("policy slower"), [0, 30, 60].map(millis), "a policy over the defaults");
     let own = "policy slower; retry 3 { backoff constant base=\"20ms\" jitter=none }";
     assert_eq!(tries(own), [0, 40, 80, 120].map(millis), "the stage itself");
+}
+
+/// What is given up is said as such, and found again by what may help.
+#[test]
+fn what_is_given_up_is_said_and_has_the_class_of_its_fault() {
+    let text = r#"
+pipeline door schema-version=1
+source http bell { path "/rings"; map { id "data.id" } }
+enrich http weather {
+    when "event.type == 'asked'"
+    get "http://weather/"
+    retry 1 { backoff constant base="50ms" }
+    on-error dead-letter
+}
+sink sqlite db { path "x.db"; retention { keep "99d" } }
+notify webhook chat { url "http://chat/"; title "x"; retry 1 { backoff constant base="50ms" } }
+"#;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::start(folder, text, 1).expect("it starts");
+    world.outside.behave("weather", Behaviour::Refuse);
+    world.outside.behave("chat", Behaviour::Refuse);
+    for (id, kind) in [("a", "asked"), ("b", "told")] {
+        world.post("bell", &format!("{{\"id\":\"{id}\",\"type\":\"{kind}\"}}"));
+        world.simulation.advance(Duration::from_secs(10));
+    }
+    let letters = world.read(|reader| {
+        let event = reader.letter_of_event(1)?.expect("the event is one");
+        Ok((event.class, reader.dead_letter(2)?.expect("and the delivery").class))
+    });
+    assert_eq!(letters, ("transient", "transient"));
+    let said = world.health_changes().join("\n");
+    assert!(said.contains("a delivery was given up and is a dead letter"), "{said}");
+    // The next one that is delivered ends it.
+    world.outside.behave("chat", Behaviour::Status(200, Duration::ZERO));
+    world.post("bell", "{\"id\":\"c\",\"type\":\"told\"}");
+    world.simulation.advance(Duration::from_secs(1));
+    assert!(world.health_changes().iter().any(|it| it == "target chat is ok"));
+    world.close();
+}
+
+#[test]
+fn what_waits_for_a_notifier_that_is_gone_or_off_is_listed() {
+    let without = r#"
+pipeline door schema-version=1
+server { listen "127.0.0.1:8600" }
+source http bell { path "/rings"; map { id "data.id" } }
+sink sqlite db { path "x.db"; retention { keep "99d" } }
+notify file desk { path "desk.jsonl" }
+"#;
+    let chat =
+        |more: &str| format!("{without}notify webhook chat {{ url \"http://chat/\"; {more} }}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::start(folder, &chat("title \"x\""), 1).expect("it starts");
+    world.outside.behave("chat", Behaviour::Refuse);
+    world.post("bell", "{\"id\":\"a\",\"type\":\"ring\"}");
+    world.simulation.settle();
+    for text in [without.to_owned(), chat("disabled")] {
+        world.reload(&text);
+        world.simulation.settle();
+        for query in ["state=parked", "notifier=chat"] {
+            let head = format!("GET /api/notifications?{query} HTTP/1.1");
+            let (status, body) = world.request(&head, "");
+            let listed = &body["notifications"][0];
+            let found = (status, &listed["notifier"], &listed["state"], &listed["event_id"]);
+            assert_eq!(found, (200, &json!("chat"), &json!("parked"), &json!("a")), "{body}");
+        }
+    }
+    world.close();
 }

@@ -98,7 +98,10 @@ fn step(case: &Path, world: &mut Option<World>, command: &str) -> Vec<String> {
             world.connect(path, from.parse().ok(), name);
         }
         "write" | "append" | "remove" => edit(world, word, rest),
-        "address" => world.take_address(rest.strip_suffix(" is taken").expect("is taken")),
+        "address" => match rest.strip_suffix(" is taken") {
+            Some(address) => world.take_address(address),
+            None => world.free_address(rest.strip_suffix(" is free").expect("is taken or free")),
+        },
         "deliveries" => said.extend(deliveries(world)),
         other => panic!("`{other}` is not a step"),
     }

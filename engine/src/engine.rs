@@ -20,7 +20,7 @@ pub use redrive::Redriven;
 use crate::intake::{Intake, ItemOrigin, Rejection};
 use crate::metrics::{EventCounter, Metrics, RunTally};
 use crate::run::Generation;
-use crate::run::enrich::{Disposition, EventRun};
+use crate::run::enrich::{DeadEnd, Disposition, EventRun};
 use admission::AdmittedCount;
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
@@ -310,7 +310,8 @@ impl Engine {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn letter(&self, event: &Event, stage: Arc<str>, attempts: u32, reason: String) -> DeadLetter {
+    fn letter(&self, event: &Event, end: DeadEnd) -> DeadLetter {
+        let DeadEnd { stage, attempts, class, reason } = end;
         DeadLetter {
             id: 0,
             what: DeadLetterWhat::Event,
@@ -319,7 +320,7 @@ impl Engine {
             source: Some(event.envelope.source.to_string()),
             event_id: Some(event.envelope.id.to_string()),
             stage,
-            class: "permanent",
+            class: class.word(),
             reason,
             attempts,
             first: event.envelope.received,

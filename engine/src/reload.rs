@@ -50,12 +50,10 @@ pub const EXEC_REFUSED: &str =
 /// The code of a pipeline file that does not run.
 const REJECTED: &str = "rejected";
 
-/// What to do about a file that is wrong,
+/// What to do about a file that is wrong.
 const CORRECT: &str = "correct the file; `engine check` shows every mistake and where it is";
-/// about one that is right and cannot run,
-const SAVE_AGAIN: &str = "fix the cause, then save the file again or send SIGHUP";
-/// and about one that is tried again without being saved.
-const COMES_BACK: &str = "fix the cause; the file is read again by itself";
+/// What to do about one that is right and cannot run for now.
+const COMES_BACK: &str = "fix the cause; the file is tried again by itself";
 
 /// Where the pipeline file is and how it is read.
 #[derive(Clone)]
@@ -262,10 +260,8 @@ impl Reloader {
         let tag = GenerationTag { number: running.number + 1, hash };
         let prepared = match self.prepare(plan, tag, running).await {
             Ok(prepared) => prepared,
-            Err(fault) => {
-                let findings = fault.reason.clone();
-                return self.reject(Some(version), &fault.reason, findings, SAVE_AGAIN).await;
-            }
+            // Nothing is wrong with the file: what is around it may change without being saved here.
+            Err(fault) => return self.reject_for_now(&fault.reason, COMES_BACK).await,
         };
         match tell_store(&self.engine.store, &prepared.opened.generation).await {
             Ok(()) => self.swap(prepared).await,

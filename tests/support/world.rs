@@ -418,6 +418,11 @@ impl World {
         self.ports.taken.lock().expect("no panic").insert(address.to_owned());
     }
 
+    /// Nobody else has this address any more.
+    pub(crate) fn free_address(&self, address: &str) {
+        self.ports.taken.lock().expect("no panic").remove(address);
+    }
+
     /// Writes the pipeline file, lets the engine look at it, and waits until it has.
     pub(crate) fn reload(&self, text: &str) {
         let path = self.folder.path().join("pipeline.kdl");

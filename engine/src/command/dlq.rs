@@ -14,6 +14,7 @@ use kernel::health::{printable, printable_json};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use store::DeadLetterWhat;
 
 /// Letters of one request; the engine gives no more.
 const PAGE: u32 = 1000;
@@ -296,20 +297,22 @@ fn show(args: &DlqShowArgs) -> Result<(), ClientFault> {
 }
 
 fn as_text(it: &LetterRow) -> String {
+    // A delivery is of a target, whichever generation the event came in under.
+    let is_delivery = it.what == DeadLetterWhat::Delivery.word();
     let rows = [
         ("letter", Some(it.id.to_string())),
         ("what", Some(it.what.clone())),
-        ("stage", Some(it.stage.clone())),
+        ("stage", Some(it.stage.clone()).filter(|_| !is_delivery)),
         ("class", Some(it.class.clone())),
         ("reason", Some(it.reason.clone())),
         ("event", it.event_id.clone()),
         ("number", it.seq.map(|seq| seq.to_string())),
         ("source", it.source.clone()),
-        ("received by", Some(it.source_node.clone())),
+        (if is_delivery { "target" } else { "received by" }, Some(it.source_node.clone())),
         ("first", Some(local(&it.first))),
         ("last", Some(local(&it.last))),
         ("tries", Some(it.attempts.to_string())),
-        ("generation", Some(it.generation.to_string())),
+        ("generation", Some(it.generation.to_string()).filter(|_| !is_delivery)),
     ];
     let mut text = String::new();
     for (name, value) in rows {

@@ -5,11 +5,12 @@ use super::Engine;
 use super::held::HeldPlace;
 use crate::intake::{self, Intake, Rejection};
 use crate::metrics::EventCounter;
-use crate::run::enrich::{Disposition, EventRun, KeptStage};
+use crate::run::enrich::{DeadEnd, Disposition, EventRun, KeptStage};
 use crate::run::memories::{FilterNote, Notebook, NotedEvent};
 use futures_util::FutureExt;
 use kernel::additions::Additions;
 use kernel::event::Event;
+use kernel::fault::FaultClass;
 use kernel::time::Timestamp;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
@@ -75,8 +76,8 @@ impl Engine {
             Disposition::Discarded(event, reason) => {
                 (StoreEntry::Discard { event, reason }, EventCounter::Discarded)
             }
-            Disposition::Dead(event, stage, attempts, reason) => {
-                let letter = self.letter(&event, stage, attempts, reason);
+            Disposition::Dead(event, end) => {
+                let letter = self.letter(&event, end);
                 (StoreEntry::DeadLetter { event, letter }, EventCounter::Dead)
             }
         };
@@ -172,7 +173,8 @@ impl Engine {
     }
 
     fn letter_of_filter(&self, event: &Event, refusal: &Rejection) -> DeadLetter {
-        self.letter(event, refusal.stage.clone(), 0, refusal.reason())
+        let (stage, class) = (refusal.stage.clone(), FaultClass::Permanent);
+        self.letter(event, DeadEnd { stage, attempts: 0, class, reason: refusal.reason() })
     }
 
     /// Lets stages look again at what they remember when the time comes that they asked for.

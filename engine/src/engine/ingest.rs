@@ -195,8 +195,8 @@ impl Engine {
                 let answer = IngestResult::Discarded { id: id.clone(), name: reason };
                 batch.push_answered(answer, noted);
             }
-            Disposition::Dead(event, stage, attempts, reason) => {
-                let letter = self.letter(&event, stage, attempts, reason);
+            Disposition::Dead(event, end) => {
+                let letter = self.letter(&event, end);
                 let then = Then::Count { tally, received, fate: EventCounter::Dead };
                 batch.push_noted(StoreEntry::DeadLetter { event, letter }, noted, id, then);
             }

@@ -30,16 +30,29 @@ pub struct CallOutcome {
     /// What it adds, when it succeeded.
     pub addition: Option<Addition>,
     /// Why it did not.
-    pub error: Option<String>,
+    pub error: Option<Fault>,
     /// Its tries, where there is more to say of them.
     pub attempt_log: AttemptLog,
+}
+
+impl CallOutcome {
+    /// One call, made here and now, has ended.
+    pub fn of_local(result: Result<Addition, Fault>, started: Timestamp, micros: u64) -> Self {
+        let outcome = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
+        let (addition, error) = match result {
+            Ok(addition) => (Some(addition), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        let attempt_log = AttemptLog::default();
+        CallOutcome { outcome, attempts: 1, started, micros, addition, error, attempt_log }
+    }
 }
 
 /// What the tries of a call came to.
 struct TriedCall {
     attempts: u32,
     outcome: Outcome,
-    result: Result<Addition, String>,
+    result: Result<Addition, Fault>,
     log: AttemptLog,
 }
 
@@ -86,10 +99,10 @@ pub async fn ask(
             }
             ended(tried.outcome, Some(addition), None)
         }
-        (Err(reason), kept) => {
+        (Err(fault), kept) => {
             let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
             let outcome = if stale.is_some() { Outcome::Cached } else { tried.outcome };
-            ended(outcome, stale, Some(reason))
+            ended(outcome, stale, Some(fault))
         }
     }
 }
@@ -129,7 +142,8 @@ async fn tries(
                 Err(wait) => {
                     let wait = write_duration(Duration::from_secs_f64(wait.as_secs_f64().ceil()));
                     let reason = format!("not called: its breaker is open for another {wait}");
-                    let (outcome, result) = (Outcome::CircuitOpen, Err(reason));
+                    let fault = Fault::transient(Cause::Other, reason);
+                    let (outcome, result) = (Outcome::CircuitOpen, Err(fault));
                     return TriedCall { attempts, outcome, result, log };
                 }
             };
@@ -163,7 +177,7 @@ async fn tries(
                 let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Failed };
                 // One alone is all that there is to say of the call.
                 let log = if attempts == 1 { AttemptLog::default() } else { log };
-                return TriedCall { attempts, outcome, result: Err(fault.reason), log };
+                return TriedCall { attempts, outcome, result: Err(fault), log };
             }
         }
     }

@@ -366,7 +366,7 @@ async fn call_and_settle(
     if let Some(permit) = permit {
         permit.end(clock.monotonic(), fault.is_some_and(Fault::is_transient));
     }
-    condition::of_target(target.health(), fault.map_or(Ok(()), Err));
+    let fault = fault.cloned();
     // A stop changes no delivery's state: what did not finish stays pending.
     ended.retain(|it| it.result.is_ok() || !engine.is_stopping());
     let mut settlements = Vec::with_capacity(ended.len());
@@ -378,6 +378,8 @@ async fn call_and_settle(
         engine.metrics.delivered(&target.name, settlement.state.word(), count);
         settlements.push(settlement);
     }
+    let given_up = settlements.iter().filter(|it| it.state == DeliveryState::Dead).count();
+    condition::of_target(target.health(), fault.as_ref().map_or(Ok(()), Err), given_up);
     note(engine, &settlements, &relayed).await;
 }
 

@@ -19,7 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::attempts::AttemptLog;
 use kernel::env::{Clock, Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
-use kernel::fault::Fault;
+use kernel::fault::{Cause, Fault, FaultClass};
 use kernel::pattern::glob_fits;
 use kernel::time::{Timestamp, write_duration};
 use language::expr::Scope;
@@ -48,8 +48,21 @@ pub enum Disposition {
     Finished(RoutedEvent),
     /// Let go, for this reason.
     Discarded(Event, Arc<str>),
-    /// Set aside: the stage that gave up, its tries, and why.
-    Dead(Event, Arc<str>, u32, String),
+    /// Set aside.
+    Dead(Event, DeadEnd),
+}
+
+/// Why an event is set aside.
+#[derive(Debug)]
+pub struct DeadEnd {
+    /// The stage that gave up.
+    pub stage: Arc<str>,
+    /// Its tries.
+    pub attempts: u32,
+    /// Whether another try may help.
+    pub class: FaultClass,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// An event that has passed its stages, and where it goes.
@@ -142,7 +155,7 @@ pub type KeepResult<'a> = dyn Fn(&KeptStage<'_>, &Value) + Send + Sync + 'a;
 
 enum StageEnd {
     Dropped(Arc<str>),
-    Dead(Arc<str>, u32, String),
+    Dead(DeadEnd),
 }
 
 impl EventRun {
@@ -341,7 +354,7 @@ impl EventRun {
                     started: self.env.clock.wall(),
                     micros: 0,
                     addition: None,
-                    error: Some(reason.clone()),
+                    error: Some(Fault::transient(Cause::Timeout, reason.clone())),
                     attempt_log: AttemptLog::default(),
                 };
                 self.take(index, ended);
@@ -368,7 +381,7 @@ impl EventRun {
             let stage = generation.stages[index].as_ref().expect("a stage that is off is skipped");
             match &*stage.enricher {
                 Enricher::Remote(_) => match self.known.remove(&*plan.name) {
-                    Some(value) => self.take(index, self.remembered(value)),
+                    Some(value) => self.take(index, self.remembered(Addition::Value(value))),
                     None => {
                         self.show(index, TapSide::In);
                         self.states[index] = RunState::Asked;
@@ -382,20 +395,7 @@ impl EventRun {
                     let result = catch_unwind(AssertUnwindSafe(|| local.enrich(event)))
                         .unwrap_or_else(|_| Err(Fault::permanent(PANICKED)));
                     let (started, micros) = clock.lap();
-                    let (outcome, addition, error) = match result {
-                        Ok(addition) => (Outcome::Ok, Some(addition), None),
-                        Err(fault) => (Outcome::Failed, None, Some(fault.reason)),
-                    };
-                    let ended = CallOutcome {
-                        outcome,
-                        attempts: 1,
-                        started,
-                        micros,
-                        addition,
-                        error,
-                        attempt_log: AttemptLog::default(),
-                    };
-                    self.take(index, ended);
+                    self.take(index, CallOutcome::of_local(result, started, micros));
                     if self.fate.is_some() {
                         return;
                     }
@@ -407,9 +407,9 @@ impl EventRun {
     /// A stage that remembers notes what it reads, and waits for what is decided.
     fn ask_memory(&mut self, index: usize, plan: &StagePlan) {
         if self.is_judged {
-            let addition = self.known.remove(&*plan.name).map(Addition::Value);
-            let ended = CallOutcome { addition, ..self.remembered(Value::Null) };
-            return self.take(index, ended);
+            let addition =
+                self.known.remove(&*plan.name).map_or(Addition::Nothing, Addition::Value);
+            return self.take(index, self.remembered(addition));
         }
         self.show(index, TapSide::In);
         let memory = self.generation.memories.get(&plan.name).expect("it was opened");
@@ -419,23 +419,13 @@ impl EventRun {
                 self.noted.push((index, key, noted));
             }
             // A null key: there is nothing to remember.
-            None => {
-                let ended = CallOutcome { addition: None, ..self.remembered(Value::Null) };
-                self.take(index, ended);
-            }
+            None => self.take(index, self.remembered(Addition::Nothing)),
         }
     }
 
-    fn remembered(&self, value: Value) -> CallOutcome {
-        CallOutcome {
-            outcome: Outcome::Ok,
-            attempts: 1,
-            started: self.event.envelope.received,
-            micros: 0,
-            addition: Some(Addition::Value(value)),
-            error: None,
-            attempt_log: AttemptLog::default(),
-        }
+    /// What is known without a call.
+    fn remembered(&self, addition: Addition) -> CallOutcome {
+        CallOutcome::of_local(Ok(addition), self.event.envelope.received, 0)
     }
 
     /// Whether everything that a stage waits for has ended.
@@ -483,12 +473,10 @@ impl EventRun {
         let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);
         self.states[index] = if has_succeeded { RunState::Succeeded } else { RunState::Ended };
         if !has_succeeded {
-            let reason = ended.error.clone().unwrap_or_default();
+            let fault = ended.error.clone().expect("what did not succeed says why");
             self.fate = match &plan.on_error {
                 OnError::Continue => None,
-                OnError::DeadLetter => {
-                    Some(StageEnd::Dead(plan.name.clone(), ended.attempts, reason))
-                }
+                OnError::DeadLetter => Some(self.dead_end(index, ended.attempts, fault)),
                 OnError::Drop(why) => Some(StageEnd::Dropped(why.as_str().into())),
             };
         }
@@ -507,7 +495,7 @@ impl EventRun {
             }
             Some(Addition::Drop(why)) => self.fate = Some(StageEnd::Dropped(why.into())),
             Some(Addition::DeadLetter(why)) => {
-                self.fate = Some(StageEnd::Dead(plan.name.clone(), ended.attempts, why));
+                self.fate = Some(self.dead_end(index, ended.attempts, Fault::permanent(why)));
             }
         }
         self.results[index] = Some(StageResult {
@@ -517,10 +505,15 @@ impl EventRun {
             attempts: ended.attempts,
             started: ended.started,
             micros: ended.micros,
-            error: ended.error.map(Arc::from),
+            error: ended.error.map(|fault| Arc::from(fault.reason)),
             attempt_log: ended.attempt_log,
         });
         self.show(index, TapSide::Out);
+    }
+
+    fn dead_end(&self, index: usize, attempts: u32, fault: Fault) -> StageEnd {
+        let stage = self.generation.plan.stages[index].name.clone();
+        StageEnd::Dead(DeadEnd { stage, attempts, class: fault.class, reason: fault.reason })
     }
 
     /// Shows the event as it is now to who looks on at a stage.
@@ -536,9 +529,7 @@ impl EventRun {
         let mut event = Arc::unwrap_or_clone(self.event);
         match self.fate {
             Some(StageEnd::Dropped(reason)) => return Disposition::Discarded(event, reason),
-            Some(StageEnd::Dead(stage, attempts, reason)) => {
-                return Disposition::Dead(event, stage, attempts, reason);
-            }
+            Some(StageEnd::Dead(end)) => return Disposition::Dead(event, end),
             None => {}
         }
         let plan = &self.generation.plan;

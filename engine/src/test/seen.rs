@@ -172,7 +172,7 @@ impl IngestObserver for Watch {
         let (event, reason, is_dead) = match verdict {
             enrich::Disposition::Finished(_) => return,
             enrich::Disposition::Discarded(event, reason) => (event, reason.to_string(), false),
-            enrich::Disposition::Dead(event, _, _, reason) => (event, reason.clone(), true),
+            enrich::Disposition::Dead(event, end) => (event, end.reason.clone(), true),
         };
         let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
         noted.ended.push(SeenEnd { event, results, by, reason, is_dead });

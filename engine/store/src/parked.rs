@@ -93,8 +93,9 @@ impl Writer {
                 1 => "1 delivery is parked".to_owned(),
                 count => format!("{count} deliveries are parked"),
             };
-            let reason = format!("{what}: the file has no target of this name");
-            let advice = "they are kept; a sink or notifier with this name in the file gets them";
+            let reason = format!("{what}: no sink or notifier of this name runs");
+            let advice =
+                "they are kept, and delivered when the file has it again and it is not disabled";
             let part = self.env.health.part(PartRole::Target, target.clone());
             part.report(HealthProblem::degraded(PARKED, reason).advise(advice));
         }

@@ -313,7 +313,8 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
         return Ok(json_text(body.to_string()));
     }
     let (results, failure) = redrive_all(app, page.letters).await;
-    audit(app, &request, "redrive", order.subject(&results), counts(&results)).await;
+    let what = redriven_in_words(&results);
+    audit(app, &request, ("redrive", what), order.subject(&results), counts(&results)).await;
     if let (Some(unavailable), true) = (&failure, results.is_empty()) {
         return Ok(problem(503, &unavailable.reason));
     }
@@ -410,20 +411,34 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
         return Ok(failed(&fault));
     }
     let outcome = Map::from_iter([("reason".to_owned(), json!(letter.reason))]);
-    audit(app, &request, "drop", json!({ "ids": [id] }), outcome).await;
+    let what = format!("dead letter {id} was dropped by hand");
+    audit(app, &request, ("drop", what), json!({ "ids": [id] }), outcome).await;
     Ok(Response::new(204))
+}
+
+/// `3 of 4 dead letters were redriven; 1 was not taken`.
+fn redriven_in_words(results: &[(u64, Redriven)]) -> String {
+    let taken = results.iter().filter(|result| result.1 == Redriven::Taken).count();
+    match (taken, results.len()) {
+        (1, 1) => format!("dead letter {} was redriven", results[0].0),
+        (0, 1) => format!("dead letter {} was not redriven", results[0].0),
+        (taken, all) => format!("{taken} of {all} dead letters were redriven"),
+    }
 }
 
 /// Notes who did what, in the log and in the store.
 async fn audit(
     app: &App,
     request: &Request<App>,
-    action: &'static str,
+    (action, what): (&'static str, String),
     subject: Value,
     outcome: Map<String, Value>,
 ) {
     let (who, outcome) = (who(request), Value::Object(outcome));
-    tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
+    match who.as_str() {
+        "" => tracing::info!("{what}"),
+        who => tracing::info!(who, "{what}"),
+    }
     let record = AuditRecord { who, action, subject, outcome };
     if let Err(fault) = app.engine.store.submit(vec![StoreEntry::Audit(record)]).await {
         tracing::warn!(reason = %fault, "the action on dead letters could not be recorded");

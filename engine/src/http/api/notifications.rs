@@ -8,22 +8,42 @@ use crate::run::test_message::send_test_message;
 use compiler::plan::Plan;
 use kernel::time::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use store::{Delivery, DeliveryCursor, DeliveryQuery, DeliveryState, StoredEvent};
 use tide::Request;
 
 /// Notifications of one page when nothing is said.
 const LIMIT: usize = 100;
 
-/// Reads `?…`; the error says everything that is wrong with it.
-fn list_request(text: &str, plan: &Plan, now: Timestamp) -> Result<DeliveryQuery, String> {
+/// Reads `?…`; the error says everything that is wrong with it. `parked` has the names of targets that are off or not in the file any more, and have deliveries.
+fn list_request(
+    text: &str,
+    plan: &Plan,
+    parked: &[Arc<str>],
+    now: Timestamp,
+) -> Result<DeliveryQuery, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
     let mut asked = DeliveryQuery { limit: LIMIT, ..DeliveryQuery::default() };
     let wrong: Vec<String> = pairs
         .into_iter()
-        .filter_map(|(name, value)| parameter(&mut asked, &name, &value, plan, now).err())
+        .filter_map(|(name, value)| match parked.iter().find(|it| ***it == *value) {
+            Some(parked) if name == "notifier" => {
+                asked.sinks.push(parked.clone());
+                None
+            }
+            _ => parameter(&mut asked, &name, &value, plan, now).err(),
+        })
         .collect();
     if asked.sinks.is_empty() {
-        asked.sinks = plan.notifiers.iter().map(|notifier| notifier.name.clone()).collect();
+        let is_sink = |name: &Arc<str>| plan.sinks.iter().any(|sink| sink.name == *name);
+        let names: BTreeSet<Arc<str>> = plan
+            .notifiers
+            .iter()
+            .map(|notifier| notifier.name.clone())
+            .chain(parked.iter().filter(|name| !is_sink(name)).cloned())
+            .collect();
+        asked.sinks = names.into_iter().collect();
     }
     if wrong.is_empty() { Ok(asked) } else { Err(wrong.join("; ")) }
 }
@@ -71,7 +91,11 @@ pub(super) async fn notifications(request: Request<App>) -> Answer {
     let now = app.engine.env.clock.wall();
     let generation = app.engine.generation();
     let text = request.url().query().unwrap_or_default();
-    let asked = match list_request(text, &generation.plan, now) {
+    let parked: Vec<Arc<str>> = {
+        let parked = &app.engine.store.figures().parked;
+        parked.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    };
+    let asked = match list_request(text, &generation.plan, &parked, now) {
         Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
