@@ -81,15 +81,19 @@ impl Engine {
                 (StoreEntry::DeadLetter { event, letter }, EventCounter::Dead)
             }
         };
-        let Some(receipt) = self.settle_accepted(entry.clone(), notes).await else { return };
-        match (receipt, entry) {
+        let discarded = match &entry {
+            StoreEntry::Discard { reason, .. } => Some(reason.clone()),
+            _ => None,
+        };
+        let Some(receipt) = self.settle_accepted(entry, notes).await else { return };
+        match (receipt, discarded) {
             (WriteReceipt::Duplicate { .. }, _) => {}
             (WriteReceipt::Dropped { node }, _) => self.metrics.discarded(&node),
-            (_, StoreEntry::Discard { reason, .. }) => {
+            (_, Some(reason)) => {
                 self.count_run(&tally, received);
                 self.metrics.discarded(&reason);
             }
-            _ => {
+            (_, None) => {
                 self.count_run(&tally, received);
                 self.metrics.count(fate, 1);
             }

@@ -31,7 +31,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"url (env)"CHAT_URL""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .required(),
-    NodeRow::new("method", "the HTTP method")
+    NodeRow::new("method", "the HTTP method; `GET` and `DELETE` send no body, for devices that do what their URL says")
         .examples(&["method PUT"])
         .args(&[Arg::one("method", ValueKind::Word(WebhookMethod::WORDS))])
         .default("POST"),
@@ -81,6 +81,16 @@ choice! {
         Put = "PUT",
         /// For services that want it.
         Patch = "PATCH",
+        /// For devices that do what their URL says.
+        Get = "GET",
+        /// For services that want it.
+        Delete = "DELETE",
+    }
+}
+
+impl WebhookMethod {
+    fn has_body(self) -> bool {
+        !matches!(self, WebhookMethod::Get | WebhookMethod::Delete)
     }
 }
 
@@ -124,7 +134,8 @@ impl Kind for Webhook {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WebhookSettings> {
         let url = fields.child("url").and_then(|child| Text::read(&child.arg(0)?));
-        let method = fields.setting("method").arg(0, Scalar::choice);
+        let method: Option<WebhookMethod> =
+            fields.child("method").and_then(|child| child.arg(0)?.choice());
         let url = url.filter(|url| request::check_url(url, context.diagnostics))?;
         let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
         let headers = request::read_headers(fields);
@@ -139,6 +150,10 @@ impl Kind for Webhook {
             Some(it) => Some(cloud_events_of(&it, body.as_ref(), batch, context)?),
             None => None,
         };
+        if let Some(method) = method.filter(|method| !method.has_body()) {
+            check_no_body(fields, method, context);
+        }
+        let method = method.unwrap_or(WebhookMethod::Post);
         let signs = read_signs(fields);
         check_signs(fields, &signs, &headers, context);
         Some(WebhookSettings { url, method, headers, body, batch, cloud_events, signs })
@@ -173,6 +188,19 @@ fn cloud_events_of(
     };
     context.diagnostics.push(Rule::WrongArgument, message).at(fields.head(), "here").help(help);
     None
+}
+
+/// What only a body could hold.
+fn check_no_body(fields: &Fields<'_>, method: WebhookMethod, context: &mut Context<'_>) {
+    for name in ["body", "batch", "cloudevents"] {
+        let Some(child) = fields.child(name) else { continue };
+        let word = method.word();
+        context
+            .diagnostics
+            .push(Rule::WrongArgument, format!("`method {word}` sends no body"))
+            .at(child.head(), "would never be sent")
+            .help(format!("remove `{name}`, or write `method POST`"));
+    }
 }
 
 fn read_signs(fields: &Fields<'_>) -> Vec<(SignScheme, Text)> {
@@ -264,7 +292,7 @@ impl NotifyKind for Webhook {
     }
 
     fn sends_event(settings: &WebhookSettings) -> bool {
-        settings.body.is_none()
+        settings.body.is_none() && settings.method.has_body()
     }
 
     async fn open(
@@ -337,7 +365,8 @@ impl Webhook {
             headers.retain(|header| !own.iter().any(|own| own.0.eq_ignore_ascii_case(&header.0)));
             headers.extend(own);
         }
-        if !request::has_header(&headers, "content-type") {
+        let has_body = self.method.has_body();
+        if has_body && !request::has_header(&headers, "content-type") {
             let form = match (self.cloud_events, self.batch) {
                 (Some(_), Some(_)) => cloud_event::BATCH,
                 (Some(_), None) => cloud_event::STRUCTURED,
@@ -349,7 +378,8 @@ impl Webhook {
         let key = key_of(notices);
         headers.push(("Idempotency-Key".to_owned(), key.clone()));
         let bodies = notices.iter().map(|notice| self.body(notice, now));
-        let body = match self.batch {
+        let body: String = match self.batch {
+            _ if !has_body => String::new(),
             None => bodies.collect(),
             Some(_) if is_lines => bodies.map(|body| one_line(&body) + "\n").collect(),
             Some(_) => format!("[{}]", bodies.map(as_json).collect::<Vec<_>>().join(",")),
@@ -359,7 +389,7 @@ impl Webhook {
             method: self.method.word(),
             url: self.url.clone(),
             headers,
-            body: Some(body.into_bytes()),
+            body: has_body.then(|| body.into_bytes()),
             timeout: first.outgoing.timeout,
             body_max: ANSWER_MAX,
         }
@@ -463,6 +493,22 @@ mod tests {
         ] {
             let found = testing::findings::<Webhook>(&format!("url (env)\"URL\"\n{text}"));
             assert_eq!(found, [format!("E0016 {message}")]);
+        }
+    }
+
+    /// A device that is switched by its URL.
+    #[test]
+    fn a_method_without_a_body_sends_none() {
+        for method in ["GET", "DELETE"] {
+            let switch = "url \"http://shelly/relay/0?turn=on\"";
+            let (told, asked) = tell(&format!("{switch}\nmethod {method}"), 200);
+            assert_eq!((told, asked.method, &asked.body), (Ok(()), method, &None));
+            assert!(!request::has_header(&asked.headers, "content-type"));
+            for more in ["body \"x\"", "batch 2", "cloudevents binary"] {
+                let text = format!("{switch}\nmethod {method}\n{more}");
+                let found = testing::findings::<Webhook>(&text);
+                assert_eq!(found, [format!("E0016 `method {method}` sends no body")], "{more}");
+            }
         }
     }
 
