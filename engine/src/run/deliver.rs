@@ -37,6 +37,8 @@ const CHUNK: DueLimits = DueLimits { first: 256, again: 64, bytes: 4 << 20 };
 const PROBE: DueLimits = DueLimits { first: 2, again: 2, bytes: 4 << 20 };
 /// A worker with nothing to do looks again after this, as a net under the signals.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Calls that have ended and wait for the commit that settles them: with more, nothing is begun.
+const SETTLING_MAX: usize = 64;
 /// How long a worker waits after a fault of the store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,10 +62,50 @@ struct DueDelivery {
     about: MessageContext,
 }
 
+/// What is under way. A call that has ended makes room for the next one at once: the commit that
+/// settles it takes longer than many a call.
+#[derive(Default)]
+struct UnderWay<'a> {
+    calls: FuturesUnordered<Pending<'a, EndedCall>>,
+    settling: FuturesUnordered<Pending<'a, Vec<u64>>>,
+}
+
+impl UnderWay<'_> {
+    fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.settling.is_empty()
+    }
+
+    /// The next call or commit to end; never where there is none.
+    async fn next(&mut self) -> Wake {
+        let called = async {
+            match self.calls.next().await {
+                Some(ended) => Wake::Called(ended),
+                None => smol::future::pending().await,
+            }
+        };
+        let settled = async {
+            match self.settling.next().await {
+                Some(seqs) => Wake::Settled(seqs),
+                None => smol::future::pending().await,
+            }
+        };
+        smol::future::or(settled, called).await
+    }
+}
+
+/// A call that has ended, and what is to be stored of it.
+struct EndedCall {
+    /// The numbers of the events whose deliveries it took.
+    seqs: Vec<u64>,
+    settlements: Vec<Settlement>,
+    relayed: RelayedEvents,
+}
+
 /// What a worker waits for.
 enum Wake {
-    /// The attempt at the deliveries of these events has ended.
-    Ended(Vec<u64>),
+    Called(EndedCall),
+    /// How the deliveries of these events ended is stored.
+    Settled(Vec<u64>),
     /// Something may be due.
     Look,
     Stop,
@@ -92,13 +134,17 @@ impl DeliveryWorker {
     }
 
     async fn deliver(mut self, stop: &StopSignal) -> Result<(), Fault> {
-        let mut attempts: FuturesUnordered<Pending<'_, Vec<u64>>> = FuturesUnordered::new();
+        let engine = self.engine.clone();
+        let mut under_way = UnderWay::default();
         loop {
+            if stop.is_raised() && under_way.is_empty() {
+                return Ok(());
+            }
             let news = self.seat.listen();
             let wait = if stop.is_raised() {
                 LOOK_EVERY
             } else {
-                self.begin(&mut attempts).await.unwrap_or_else(|fault| {
+                self.begin(&mut under_way).await.unwrap_or_else(|fault| {
                     tracing::debug!(target = &*self.target.name, reason = %fault, "the outbox could not be read");
                     STORE_PAUSE
                 })
@@ -107,13 +153,6 @@ impl DeliveryWorker {
                 smol::future::or(news, self.engine.env.clock.sleep(wait)).await;
                 Wake::Look
             };
-            let ended = async {
-                match attempts.next().await {
-                    Some(seqs) => Wake::Ended(seqs),
-                    None if stop.is_raised() => Wake::Stop,
-                    None => smol::future::pending().await,
-                }
-            };
             let stopped = async {
                 if stop.is_raised() {
                     smol::future::pending::<()>().await;
@@ -121,15 +160,15 @@ impl DeliveryWorker {
                 stop.raised().await;
                 Wake::Stop
             };
-            match smol::future::or(ended, smol::future::or(stopped, look)).await {
-                Wake::Ended(seqs) => {
+            match smol::future::or(under_way.next(), smol::future::or(stopped, look)).await {
+                Wake::Called(ended) => under_way.settling.push(Box::pin(ended.settle(&engine))),
+                Wake::Settled(seqs) => {
                     for seq in seqs {
                         let was_under_way = self.under_way.remove(&seq);
                         assert!(was_under_way.is_some(), "only what is under way ends");
                     }
                 }
                 Wake::Look => {}
-                Wake::Stop if attempts.is_empty() => return Ok(()),
                 Wake::Stop => self.queue.clear(),
             }
         }
@@ -146,12 +185,11 @@ impl DeliveryWorker {
     }
 
     /// Begins what is due and allowed; how long to wait for more.
-    async fn begin(
-        &mut self,
-        attempts: &mut FuturesUnordered<Pending<'_, Vec<u64>>>,
-    ) -> Result<Duration, StoreFault> {
+    async fn begin(&mut self, under_way: &mut UnderWay<'_>) -> Result<Duration, StoreFault> {
         let clock = self.engine.env.clock.clone();
-        while attempts.len() < self.target.policy.concurrency {
+        while under_way.calls.len() < self.target.policy.concurrency
+            && under_way.settling.len() < SETTLING_MAX
+        {
             if self.engine.pauses().is_paused(&self.target.name) {
                 // What was read may have ended when it is over, which wakes the worker.
                 self.queue.clear();
@@ -192,9 +230,9 @@ impl DeliveryWorker {
                 assert!(known.is_none(), "a delivery is under way once");
             }
             let (engine, target) = (self.engine.clone(), self.target.clone());
-            attempts.push(Box::pin(async move {
-                attempt(&engine, &target, ticket, batch).await;
-                seqs
+            under_way.calls.push(Box::pin(async move {
+                let (settlements, relayed) = attempt(&engine, &target, ticket, batch).await;
+                EndedCall { seqs, settlements, relayed }
             }));
         }
         Ok(LOOK_EVERY)
@@ -298,10 +336,23 @@ fn others(
     Ok(others)
 }
 
-/// One call, up to the commit that settles what it delivered. Where it is not made, or a stop comes
-/// before its end is stored, the deliveries are as they were, and the key of the next attempt tells
-/// the other side that it is the same.
-async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Vec<DueDelivery>) {
+impl EndedCall {
+    /// Stores how it ended. Where a stop comes before, the deliveries are as they were, and the key
+    /// of the next attempt tells the other side that it is the same.
+    async fn settle(self, engine: &Engine) -> Vec<u64> {
+        note(engine, &self.settlements, &self.relayed).await;
+        self.seqs
+    }
+}
+
+/// One call, and what it comes to for the deliveries that it took; nothing for those that it did
+/// not.
+async fn attempt(
+    engine: &Engine,
+    target: &Target,
+    ticket: PaceTicket,
+    batch: Vec<DueDelivery>,
+) -> (Vec<Settlement>, RelayedEvents) {
     let clock = &*engine.env.clock;
     let (mut placed, mut settlements) = (Vec::with_capacity(batch.len()), Vec::new());
     for mut due in batch {
@@ -314,30 +365,34 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
             Ok(MessagePlace::Taken) => settlements.push(settle::replaced(engine, &due.delivery)),
             Err(fault) => {
                 tracing::debug!(target = &*target.name, reason = %fault, "messages could not be looked up");
-                return clock.sleep(STORE_PAUSE).await;
+                clock.sleep(STORE_PAUSE).await;
+                return (settlements, RelayedEvents::default());
             }
         }
     }
-    note(engine, &settlements, &RelayedEvents::default()).await;
-    if !placed.is_empty() {
-        call_and_settle(engine, target, ticket, placed).await;
+    if placed.is_empty() {
+        return (settlements, RelayedEvents::default());
     }
+    let (called, relayed) = call_all(engine, target, ticket, placed).await;
+    settlements.extend(called);
+    (settlements, relayed)
 }
 
-/// The call, and what it comes to.
-async fn call_and_settle(
+/// The call itself.
+async fn call_all(
     engine: &Engine,
     target: &Target,
     ticket: PaceTicket,
     batch: Vec<DueDelivery>,
-) {
+) -> (Vec<Settlement>, RelayedEvents) {
     let clock = &*engine.env.clock;
     // It may have been paused while messages were looked up.
+    let nothing = (Vec::new(), RelayedEvents::default());
     if engine.pauses().is_paused(&target.name) {
-        return;
+        return nothing;
     }
     let admitted = target.limits.breaker.as_ref().map(|breaker| breaker.admit(clock.monotonic()));
-    let Ok(permit) = admitted.transpose() else { return };
+    let Ok(permit) = admitted.transpose() else { return nothing };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
     let mut relayed = RelayedEvents::default();
     for DueDelivery { delivery, event, about } in batch {
@@ -380,7 +435,7 @@ async fn call_and_settle(
     }
     let given_up = settlements.iter().filter(|it| it.state == DeliveryState::Dead).count();
     condition::of_target(target.health(), fault.as_ref().map_or(Ok(()), Err), given_up);
-    note(engine, &settlements, &relayed).await;
+    (settlements, relayed)
 }
 
 /// However long the store takes: until it is noted, the call would be made again.
