@@ -101,14 +101,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-const DAY: i64 = 86_400_000_000;
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
 
 /// The stretch of the calendar that `time` falls into, where the calendar is cut into pieces of
-/// `span`: from its beginning up to its end, which is not part of it. Whole days begin at midnight
-/// of the zone (UTC where there is none), and shorter pieces are counted from there; several days are counted from
-/// 1970-01-01.
+/// `span`: from its beginning up to its end, which is not part of it. Pieces of less than a day are
+/// counted from midnight of the zone (UTC where there is none), and the last one ends at the next
+/// midnight; longer ones are counted from 1970-01-01.
 ///
-/// Where the clock is put forward or back, the pieces of that day are shorter or longer.
+/// Where the clock is put forward or back, a piece of more than an hour is shorter or longer, so
+/// that it begins and ends when the clock on the wall says so. Up to an hour, pieces are as long as
+/// ever.
 pub fn calendar_span(
     time: Timestamp,
     span: Duration,
@@ -122,19 +125,31 @@ pub fn calendar_span(
         i64::from(zone.to_offset(instant).seconds()) * 1_000_000
     };
     let local = time.0.saturating_add(offset(time.0));
-    if span % DAY != 0 {
-        // Counted from midnight where whole pieces fill a day, else from 1970-01-01.
+    if span <= HOUR {
         let begins = local.div_euclid(span).saturating_mul(span).saturating_sub(offset(time.0));
         return (Timestamp(begins), Timestamp(begins.saturating_add(span)));
     }
-    let begins = local.div_euclid(span).saturating_mul(span);
-    (midnight(begins, zone), midnight(begins.saturating_add(span), zone))
+    // A bound of the clock on the wall may be an hour off where the clock is changed, so its
+    // neighbors are looked at, too.
+    let unit = span.max(DAY);
+    let first = local.div_euclid(unit);
+    let begins = (first - 1..=first + 2).map(|it| it.saturating_mul(unit));
+    let local_bounds = begins.flat_map(|begins| {
+        (0..unit).step_by(span as usize).map(move |within| begins.saturating_add(within))
+    });
+    let (mut begins, mut ends) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+    for bound in local_bounds.map(|local| instant(local, zone)) {
+        match bound <= time {
+            true => begins = begins.max(bound),
+            false => ends = ends.min(bound),
+        }
+    }
+    (begins, ends)
 }
 
 /// The hour of the week in a zone (UTC where there is none): 0 begins on Monday at midnight, 167 ends
 /// on Sunday.
 pub fn hour_of_week(time: Timestamp, zone: Option<&jiff::tz::TimeZone>) -> u8 {
-    const HOUR: i64 = 3_600_000_000;
     const WEEK: i64 = 7 * 24;
     // 1970-01-01 was a Thursday.
     const FIRST: i64 = 3 * 24;
@@ -144,12 +159,13 @@ pub fn hour_of_week(time: Timestamp, zone: Option<&jiff::tz::TimeZone>) -> u8 {
     (hours + FIRST).rem_euclid(WEEK) as u8
 }
 
-/// When a day begins in a zone; `local` is its midnight as if the zone were UTC.
-fn midnight(local: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
+/// When the clock on the wall of a zone shows a time; `local` is that time as if the zone were UTC.
+/// What it shows twice is meant the first time, and what it leaves out is as much later.
+fn instant(local: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
     let utc =
         |at| Some(jiff::Timestamp::from_microsecond(at).ok()?.to_zoned(jiff::tz::TimeZone::UTC));
-    let begins = utc(local).and_then(|utc| utc.date().to_zoned(zone.clone()).ok());
-    begins.map_or(Timestamp(local), |begins| Timestamp(begins.timestamp().as_microsecond()))
+    let shown = utc(local).and_then(|utc| zone.to_timestamp(utc.datetime()).ok());
+    shown.map_or(Timestamp(local), |shown| Timestamp(shown.as_microsecond()))
 }
 
 /// A duration as the file writes it, in the largest unit that fits: `"90s"`, `"2m"`.
@@ -207,6 +223,75 @@ mod tests {
         // A week is counted from 1970-01-01, a Thursday.
         check("UTC", "2026-01-02T00:00:00Z", 7 * day, ["2026-01-01T00:00Z", "2026-01-08T00:00Z"]);
         check("UTC", "1969-12-31T23:00:00Z", day, ["1969-12-31T00:00Z", "1970-01-01T00:00Z"]);
+    }
+
+    #[test]
+    fn pieces_of_the_calendar_follow_each_other_when_the_clock_is_changed() {
+        const MINUTE: i64 = 60_000_000;
+        let zones = [
+            ("UTC", ["2026-03-29", "2026-10-25"]),
+            ("Europe/Berlin", ["2026-03-29", "2026-10-25"]),
+            ("America/New_York", ["2026-03-08", "2026-11-01"]),
+            // By half an hour.
+            ("Australia/Lord_Howe", ["2026-04-05", "2026-10-04"]),
+            // There is no midnight on the first day.
+            ("Asia/Beirut", ["2026-03-29", "2026-10-25"]),
+            ("America/Havana", ["2026-03-08", "2026-11-01"]),
+            // By two hours.
+            ("Antarctica/Troll", ["2026-03-29", "2026-10-25"]),
+            // A day is left out.
+            ("Pacific/Apia", ["2011-12-30", "2026-10-25"]),
+        ];
+        let minutes = [61, 90, 120, 180, 240, 360, 420, 480, 720, 1000, 1439, 1440, 2160, 10_080];
+        for ((name, days), minutes) in zones.iter().flat_map(|zone| minutes.map(|it| (zone, it))) {
+            let (zone, span) = (zone(name).unwrap(), Duration::from_secs(minutes * 60));
+            for day in days {
+                let noon = Timestamp::parse(&format!("{day}T12:00:00Z")).unwrap().0;
+                let span_at = |time| calendar_span(Timestamp(time), span, Some(&zone));
+                let (mut begins, mut ends) = span_at(noon - 2 * DAY);
+                while begins.0 < noon + 2 * DAY {
+                    let told = format!("{name}, {minutes} minutes, {begins} to {ends}");
+                    assert!(begins < ends, "{told}");
+                    let within = (begins.0..ends.0).step_by(7 * MINUTE as usize);
+                    for time in within.chain([ends.0 - 1]) {
+                        assert_eq!(span_at(time), (begins, ends), "{told}, {}", Timestamp(time));
+                    }
+                    let next = span_at(ends.0);
+                    assert_eq!(next.0, ends, "{told}: the next one begins with its end");
+                    (begins, ends) = next;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_begin_when_the_clock_on_the_wall_says_so() {
+        let check = |zone_name: &str, time: &str, hours: u64, expected: [&str; 2]| {
+            let (time, zone) = (Timestamp::parse(time).unwrap(), zone(zone_name).unwrap());
+            let (begins, ends) =
+                calendar_span(time, Duration::from_secs(hours * 3600), Some(&zone));
+            let shown = [begins, ends].map(|it| {
+                let at = jiff::Timestamp::from_microsecond(it.0).unwrap();
+                at.to_zoned(zone.clone()).strftime("%d. %H:%M").to_string()
+            });
+            assert_eq!(shown, expected, "{time} in {zone_name}");
+        };
+        let berlin = "Europe/Berlin";
+        for time in ["2026-03-28T23:30:00Z", "2026-03-29T02:30:00Z", "2026-03-29T03:59:59Z"] {
+            check(berlin, time, 6, ["29. 00:00", "29. 06:00"]);
+        }
+        check(berlin, "2026-03-29T04:00:00Z", 6, ["29. 06:00", "29. 12:00"]);
+        for time in ["2026-10-24T22:00:00Z", "2026-10-25T04:59:59Z"] {
+            check(berlin, time, 6, ["25. 00:00", "25. 06:00"]);
+        }
+        // The hour from 2 to 3 is left out, and is there twice.
+        check(berlin, "2026-03-29T00:59:59Z", 2, ["29. 00:00", "29. 03:00"]);
+        check(berlin, "2026-03-29T01:00:00Z", 2, ["29. 03:00", "29. 04:00"]);
+        check(berlin, "2026-10-25T01:30:00Z", 2, ["25. 02:00", "25. 04:00"]);
+        // What does not fill a day ends with it.
+        check(berlin, "2026-06-01T20:30:00Z", 7, ["01. 21:00", "02. 00:00"]);
+        check("Asia/Beirut", "2026-03-28T22:00:00Z", 6, ["29. 01:00", "29. 06:00"]);
+        check("America/Havana", "2026-03-08T04:59:59Z", 12, ["07. 12:00", "08. 01:00"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("one for all events"),
-    NodeRow::new("tumbling", "windows of this length, one after another, cut by the clock of the pipeline's zone; each sends its event when it is over")
+    NodeRow::new("tumbling", "windows of this length, one after another, cut by the clock of the pipeline's zone: up to a day from midnight on, longer ones from 1970-01-01; each sends its event when it is over")
         .examples(&[r#"tumbling "5m""#, r#"tumbling "1d" by=arrival"#, r#"tumbling "5m" lateness="30s""#])
         .args(&[Arg::one("duration", SPAN)])
         .props(&[BY, LATENESS]),
