@@ -260,7 +260,7 @@ impl<'a> IntakeReading<'a> {
     }
 
     fn scope(&self) -> Scope<'_> {
-        let mut scope = Scope::at(self.incoming.received);
+        let mut scope = Scope::at(self.incoming.received, &self.plan.globals);
         match self.item_of {
             Some(item) => {
                 scope.data = Some(&item.whole.data);
@@ -275,7 +275,6 @@ impl<'a> IntakeReading<'a> {
         scope.http = self.incoming.http;
         scope.file = self.incoming.file;
         scope.mqtt = self.incoming.mqtt;
-        scope.param = Some(&self.plan.globals.param);
         scope.random = Some(self.random);
         scope
     }

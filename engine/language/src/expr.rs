@@ -42,7 +42,7 @@ use function::Function;
 use kernel::additions::Additions;
 use kernel::condition::Condition;
 use kernel::env::Random;
-use kernel::event::Event;
+use kernel::event::{Event, Globals};
 use kernel::time::Timestamp;
 use node::ExprNode;
 use serde_json::Value;
@@ -304,9 +304,9 @@ impl Expr {
     }
 
     /// What has to hold of a stored event where this is true, in terms of what is kept, and whether
-    /// that is all; `now` is what `now()` says.
-    pub fn condition(&self, now: Timestamp) -> (Condition, bool) {
-        stored::condition(&self.node, now)
+    /// that is all; `scope` is for what reads nothing of an event.
+    pub fn condition(&self, scope: &Scope<'_>) -> (Condition, bool) {
+        stored::condition(&self.node, scope)
     }
 
     /// The places of those of the others that leave no event for this one, as far as their texts
@@ -443,8 +443,20 @@ impl Work {
 }
 
 impl<'a> Scope<'a> {
-    /// Nothing but the time.
-    pub fn at(now: Timestamp) -> Self {
+    /// The time, and what is the same for every event of a pipeline.
+    pub fn at(now: Timestamp, globals: &'a Globals) -> Self {
+        Scope {
+            param: Some(&globals.param),
+            server: Some(&globals.server),
+            pipeline: Some(&globals.pipeline),
+            zone: globals.zone.as_ref(),
+            ..Scope::without_pipeline(now)
+        }
+    }
+
+    /// Nothing but the time, for what belongs to no pipeline: the zone is UTC. Whatever a file says
+    /// is evaluated with [`Scope::at`] or [`Scope::of`], or it would be in another zone.
+    pub fn without_pipeline(now: Timestamp) -> Self {
         Scope {
             now,
             event: None,
@@ -475,13 +487,12 @@ impl<'a> Scope<'a> {
 
     /// An event with its payload, its additions, and what it reads besides.
     pub fn of(event: &'a Event, now: Timestamp) -> Self {
-        let scope = Scope::at(now).with(&event.globals);
         Scope {
             event: Some(event),
             data: Some(&event.data),
             raw: event.raw.as_deref(),
             enrich: Some(&event.enrich),
-            ..scope
+            ..Scope::at(now, &event.globals)
         }
     }
 
@@ -502,16 +513,6 @@ impl<'a> Scope<'a> {
         if let Some(work) = self.loops.work {
             work.is_exceeded.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// With the roots that are the same for every event.
-    #[must_use]
-    pub fn with(mut self, globals: &'a kernel::event::Globals) -> Self {
-        self.param = Some(&globals.param);
-        self.server = Some(&globals.server);
-        self.pipeline = Some(&globals.pipeline);
-        self.zone = globals.zone.as_ref();
-        self
     }
 }
 

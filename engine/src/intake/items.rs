@@ -67,13 +67,12 @@ pub fn spread(
         // It is dropped where every line is.
         Err(Unread::Dropped) => return Ok(vec![message.clone()]),
     };
-    let mut scope = Scope::at(now);
+    let mut scope = Scope::at(now, &plan.globals);
     scope.data = Some(&whole.data);
     scope.raw = Some(whole.raw());
     scope.http = message.http.as_deref();
     scope.file = message.file.as_deref();
     scope.mqtt = message.mqtt.as_deref();
-    scope.param = Some(&plan.globals.param);
     scope.random = Some(random);
     let place = match each.plain_path() {
         Some((Root::Data | Root::Raw, path)) => Some(pointer_of(&path)),

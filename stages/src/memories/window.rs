@@ -330,7 +330,7 @@ impl Remember for Window {
                 _ => end,
             };
             let data = self.data(window.states, Timestamp(window.start), until);
-            if self.is_wanted(&data) && self.may_tell(&kept, end) {
+            if self.is_wanted(&data, moment.now) && self.may_tell(&kept, end) {
                 kept.told = Some(end.0);
                 emits.push(self.emission(data, end, &window.id, moment));
             }
@@ -385,7 +385,7 @@ impl Window {
         let end = kept.samples.last().map_or(moment.time, |sample| Timestamp(sample.time));
         let start = kept.samples.first().map_or(moment.time, |sample| Timestamp(sample.time));
         let data = self.data(states, start, end);
-        let holds = self.is_wanted(&data);
+        let holds = self.is_wanted(&data, moment.now);
         let is_new = match (&self.settings.having, self.settings.once) {
             (Some(_), None) => !kept.is_told,
             _ => self.may_tell(&kept, moment.time),
@@ -423,9 +423,8 @@ impl Window {
         Value::Object(own.chain(made).collect::<Map<_, _>>())
     }
 
-    fn is_wanted(&self, data: &Value) -> bool {
-        let scope = Scope::at(Timestamp(0)).with(&self.globals);
-        let scope = Scope { aggregated: Some(data), ..scope };
+    fn is_wanted(&self, data: &Value, now: Timestamp) -> bool {
+        let scope = Scope { aggregated: Some(data), ..Scope::at(now, &self.globals) };
         self.settings.having.as_ref().is_none_or(|having| having.is_true(&scope))
     }
 

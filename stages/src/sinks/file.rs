@@ -144,7 +144,7 @@ impl Deliver for FileSink {
         let mut files: BTreeMap<PathBuf, (Vec<Vec<u8>>, Vec<usize>)> = BTreeMap::new();
         let parts = &self.settings.parts;
         let fixed = parts.iter().all(Template::is_literal);
-        let fixed = fixed.then(|| path_of(parts, &Scope::at(now)));
+        let fixed = fixed.then(|| path_of(parts, &Scope::without_pipeline(now)));
         for (index, outgoing) in batch.iter().enumerate() {
             let path = match &fixed {
                 Some(path) => path.clone(),

@@ -129,7 +129,7 @@ impl Data {
         }
         let data = Data::Whole(Template::parse(text, Roots::DEMO).ok()?);
         let random = Random::seeded(0);
-        let mut scope = Scope::at(Timestamp(0));
+        let mut scope = Scope::without_pipeline(Timestamp(0));
         scope.random = Some(&random);
         data.render(&scope).map(|_| data)
     }
@@ -247,7 +247,7 @@ impl Demo {
             drawn = drawn.saturating_sub(it.weight);
             is_drawn
         })?;
-        let mut scope = Scope::at(self.services.env.clock.wall()).with(globals);
+        let mut scope = Scope::at(self.services.env.clock.wall(), globals);
         scope.random = Some(&self.random);
         let data = sort.data.render(&scope)?;
         let body = json!({ "type": &*sort.kind, "data": data }).to_string().into_bytes();

@@ -18,22 +18,22 @@ use serde_json::Value;
 const PURE: [&str; 5] = ["now", "time", "duration", "lower", "upper"];
 
 /// What has to hold where the expression is true, and whether nothing else has to.
-pub(super) fn condition(node: &ExprNode, now: Timestamp) -> (Condition, bool) {
+pub(super) fn condition(node: &ExprNode, scope: &Scope<'_>) -> (Condition, bool) {
     let parts = parts(node);
-    let known: Vec<Condition> = parts.iter().filter_map(|it| part(it, now)).collect();
+    let known: Vec<Condition> = parts.iter().filter_map(|it| part(it, scope)).collect();
     let is_whole = known.len() == parts.len() && known.iter().all(Condition::is_exact);
     (Condition::All(known), is_whole)
 }
 
 /// Where this is true the condition holds; `None` where nothing is known.
-fn part(node: &ExprNode, now: Timestamp) -> Option<Condition> {
+fn part(node: &ExprNode, scope: &Scope<'_>) -> Option<Condition> {
     let all_of = |nodes: Vec<&ExprNode>| -> Option<Vec<_>> {
-        nodes.into_iter().map(|node| part(node, now)).collect()
+        nodes.into_iter().map(|node| part(node, scope)).collect()
     };
     match (parts(node), alternatives(node)) {
         (all, _) if 1 < all.len() => Some(Condition::All(all_of(all)?)),
         (_, any) if 1 < any.len() => Some(Condition::Any(all_of(any)?)),
-        _ => leaf(node, now),
+        _ => leaf(node, scope),
     }
 }
 
@@ -44,7 +44,7 @@ enum StoredPlace {
     Json(JsonPlace),
 }
 
-fn leaf(node: &ExprNode, now: Timestamp) -> Option<Condition> {
+fn leaf(node: &ExprNode, scope: &Scope<'_>) -> Option<Condition> {
     match node {
         ExprNode::Literal(Value::Bool(true), _) => Some(Condition::Always),
         ExprNode::Literal(..) => Some(Condition::Never),
@@ -55,16 +55,16 @@ fn leaf(node: &ExprNode, now: Timestamp) -> Option<Condition> {
         ExprNode::Compare(operator, sides) => {
             let [left, right] = &**sides;
             match place(left) {
-                Some(place) => compared(place, *operator, &constant(right, now)?),
+                Some(place) => compared(place, *operator, &constant(right, scope)?),
                 None => {
                     let by = operator.comparison()?.flipped();
-                    ordered(place(right)?, by, &constant(left, now)?)
+                    ordered(place(right)?, by, &constant(left, scope)?)
                 }
             }
         }
         ExprNode::Call(Function::Plain(row), arguments, _) if row.name == "starts_with" => {
             let [text, start] = &**arguments else { return None };
-            let Val::Text(start) = constant(start, now)? else { return Some(Condition::Never) };
+            let Val::Text(start) = constant(start, scope)? else { return Some(Condition::Never) };
             starting(place(text)?, start.into_owned())
         }
         _ => None,
@@ -123,7 +123,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The value of what reads nothing of an event.
-fn constant(node: &ExprNode, now: Timestamp) -> Option<Val<'static>> {
+fn constant(node: &ExprNode, scope: &Scope<'_>) -> Option<Val<'static>> {
     fn is_constant(node: &ExprNode) -> bool {
         let is_own = match node {
             ExprNode::Literal(..) | ExprNode::Negate(_) | ExprNode::List(_) | ExprNode::Run(..) => {
@@ -139,7 +139,7 @@ fn constant(node: &ExprNode, now: Timestamp) -> Option<Val<'static>> {
         node.each_child(&mut |it| is_all &= is_constant(it));
         is_all
     }
-    is_constant(node).then(|| eval(node, &Scope::at(now)).into_owned())
+    is_constant(node).then(|| eval(node, scope).into_owned())
 }
 
 fn compared(place: StoredPlace, operator: Binary, value: &Val<'_>) -> Option<Condition> {

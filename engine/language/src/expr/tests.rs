@@ -10,7 +10,7 @@ fn data() -> Value {
 }
 
 fn scope(data: &Value) -> Scope<'_> {
-    Scope { data: Some(data), ..Scope::at(Timestamp(1_767_225_600_000_000)) }
+    Scope { data: Some(data), ..Scope::without_pipeline(Timestamp(1_767_225_600_000_000)) }
 }
 
 #[track_caller]

@@ -45,7 +45,11 @@ impl EvalInput {
     pub(in crate::command) fn scope(&self, now: Timestamp) -> Scope<'_> {
         let scope = match &self.event {
             Some(event) => Scope::of(event, now),
-            None => Scope { data: self.data.as_ref(), raw: self.data.as_ref(), ..Scope::at(now) },
+            None => Scope {
+                data: self.data.as_ref(),
+                raw: self.data.as_ref(),
+                ..Scope::without_pipeline(now)
+            },
         };
         Scope { pipeline: self.pipeline.as_ref(), ..scope }
     }

@@ -46,7 +46,7 @@ impl RowCondition {
 
     /// What of the condition the store can tell by itself; whether that is all of it.
     pub(super) fn stored(&self) -> (Condition, bool) {
-        self.condition.condition(self.now)
+        self.condition.condition(&Scope::at(self.now, &self.globals))
     }
 
     /// Whether it holds for the event of a row; `None` where the row cannot be read.
@@ -65,7 +65,7 @@ impl RowCondition {
             data: Some(&data),
             raw: Some(&raw),
             enrich: Some(&enrich),
-            ..Scope::at(self.now).with(&self.globals)
+            ..Scope::at(self.now, &self.globals)
         };
         Some(self.condition.is_true(&scope))
     }

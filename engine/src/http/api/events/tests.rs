@@ -289,7 +289,7 @@ fn an_expression_means_the_same_in_sql_and_asked_of_every_event() {
 fn what_the_store_can_tell_is_told_by_it() {
     let told = |text: &str| {
         let expr = Expr::parse(text, Roots::EVENT).expect(text);
-        let (condition, is_whole) = expr.condition(NOW);
+        let (condition, is_whole) = expr.condition(&Scope::without_pipeline(NOW));
         (condition.parts().len(), is_whole)
     };
     for (text, parts, is_whole) in [
