@@ -48,7 +48,7 @@ const WRITTEN: &[(&str, &str)] = &[
     // With all that the examples of `map` read.
     (
         "source.demo.emit",
-        r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c", "text": "{}", "Message": "{}", "list": [1], "alerts": [{}] }"# }"##,
+        r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "milliseconds": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c", "text": "{}", "Message": "{}", "list": [1], "alerts": [{}] }"# }"##,
     ),
     ("source.demo.emit.data", "data \"[{{ random.int(1, 9) }}]\""),
     ("source.timer.cron", "cron \"30 7 * * *\""),

@@ -20,7 +20,7 @@ use kernel::decode;
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::pattern::glob_fits;
-use kernel::time::Timestamp;
+use kernel::time::{Timestamp, smaller_unit};
 use language::expr::{Expr, Root, Scope, Val};
 use language::spanned::Spanned;
 use language::write_bytes;
@@ -318,15 +318,18 @@ impl<'a> IntakeReading<'a> {
 
     fn time(&mut self, part: Part<'_>) -> Option<Timestamp> {
         let expr = part?;
-        let (found, is_null) = match expr.value.eval(&self.scope()) {
-            Val::Null => (None, true),
-            Val::Time(it) => (Some(it), false),
-            Val::Text(text) => (Timestamp::parse(&text), false),
-            other => (other.as_f64().and_then(Timestamp::from_unix_seconds), false),
+        let value = expr.value.eval(&self.scope());
+        let zone = self.plan.globals.zone.as_ref();
+        let found = match &value {
+            Val::Null => return None,
+            Val::Time(it) => Some(*it),
+            Val::Text(text) => Timestamp::parse_in(text, zone),
+            other => other.as_f64().and_then(Timestamp::from_unix_seconds),
         };
-        if found.is_none() && !is_null {
+        let problem = found.is_none().then(|| no_time(&expr.value, &value));
+        if let Some(problem) = problem {
             let at = self.place_of(part, "");
-            self.complain(&at, "must be a time: Unix seconds or RFC 3339 text");
+            self.complain(&at, problem);
         }
         found
     }
@@ -562,6 +565,32 @@ pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
     let scope = Scope::of(event, now);
     let case = plan.priority.cases.iter().find(|case| case.1.value.is_true(&scope));
     case.map_or(event.envelope.priority, |case| case.0)
+}
+
+/// Why a value is no time, and what to write in `map` where that is known.
+fn no_time(expr: &Expr, value: &Val<'_>) -> String {
+    let number = match value {
+        Val::Text(text) => language::expr::number_of(text).and_then(|it| it.as_f64()),
+        other => other.as_f64(),
+    };
+    let Some(number) = number else {
+        return "must be a time: Unix seconds or RFC 3339 text".to_owned();
+    };
+    let read = match value {
+        Val::Text(_) => format!("number({})", expr.text()),
+        _ if expr.plain_path().is_some() => expr.text().to_owned(),
+        _ => format!("({})", expr.text()),
+    };
+    match smaller_unit(number) {
+        Some((unit, size)) => format!(
+            "must be a time in seconds, and this number has the size of {unit}: write \
+             `time \"{read} / {size}.0\"`",
+        ),
+        None if value.as_str().is_some() => {
+            format!("must be a time, and this is a number in a text: write `time \"{read}\"`")
+        }
+        None => "must be a time: Unix seconds or RFC 3339 text".to_owned(),
+    }
 }
 
 /// A text, or what stands for one in JSON: a number, a time, a duration.

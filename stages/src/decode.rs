@@ -14,7 +14,7 @@ use crate::sources::Codec;
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::event::Globals;
-use kernel::time::Timestamp;
+use kernel::time::{Timestamp, smaller_unit};
 use language::diagnostic::Rule;
 use language::expr::{TimePattern, ValueType, number_of};
 use language::spanned::Spanned;
@@ -50,7 +50,7 @@ pub(crate) const FIELDS: &[NodeRow] = &[
         .repeated(),
     NodeRow::new(
         "time",
-        "a field that holds a time: RFC 3339, Unix seconds, or by letters such as `dd/MMM/yyyy:HH:mm:ss Z`; the first one is the event's time",
+        "a field that holds a time: RFC 3339, Unix seconds, or by letters such as `dd/MMM/yyyy:HH:mm:ss Z`; a text without an offset is in the pipeline's zone; the first one is the event's time",
     )
     .examples(&["time at", r#"time at "dd/MMM/yyyy:HH:mm:ss Z""#])
     .args(&[Arg::one("field", ValueKind::Literal), Arg::optional("pattern", ValueKind::Literal)])
@@ -75,7 +75,7 @@ pub struct LineDecoder {
 #[derive(Debug, Clone, PartialEq)]
 struct TimeField {
     name: String,
-    /// RFC 3339 or Unix seconds where there is none.
+    /// RFC 3339, in the pipeline's zone without an offset, or Unix seconds where there is none.
     pattern: Option<TimePattern>,
 }
 
@@ -185,12 +185,23 @@ impl LineDecoder {
 
 impl TimeField {
     fn read(&self, text: &str, moment: DecodeMoment<'_>) -> Result<Timestamp, String> {
+        let seconds = number_of(text).and_then(|number| number.as_f64());
         let found = match &self.pattern {
             Some(pattern) => moment.read(text, pattern),
-            None => Timestamp::parse(text)
-                .or_else(|| Timestamp::from_unix_seconds(number_of(text)?.as_f64()?)),
+            None => Timestamp::parse_in(text, moment.globals.zone.as_ref())
+                .or_else(|| Timestamp::from_unix_seconds(seconds?)),
         };
-        found.ok_or_else(|| format!("`{}` is not a time as expected: `{}`", self.name, shown(text)))
+        found.ok_or_else(|| {
+            let unit = seconds.and_then(smaller_unit).filter(|_| self.pattern.is_none());
+            let unit = unit.map_or_else(String::new, |(unit, size)| {
+                format!(
+                    "; it has the size of {unit}: write `number {}` here, and `time \"data.{} / \
+                     {size}.0\"` in `map`",
+                    self.name, self.name
+                )
+            });
+            format!("`{}` is not a time as expected: `{}`{unit}", self.name, shown(text))
+        })
     }
 }
 

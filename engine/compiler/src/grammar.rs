@@ -440,7 +440,12 @@ const MAP: &[NodeRow] = &[
         &[r#"source "data.camera""#],
     ),
     mapped("subject", "what the event is about", "empty", &[r#"subject "data.camera""#]),
-    mapped("time", "Unix seconds or RFC 3339", "the time of arrival", &[r#"time "data.seen_at""#]),
+    mapped(
+        "time",
+        "Unix seconds or RFC 3339 text; a text without an offset is in the pipeline's zone",
+        "the time of arrival",
+        &[r#"time "data.seen_at""#, r#"time "data.milliseconds / 1000.0""#],
+    ),
     mapped("data", "the payload", "the item of `each`, or the whole message", &[r#"data "data.payload""#]),
     mapped(
         "priority",

@@ -25,6 +25,14 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|it| Timestamp(it.as_microsecond()))
     }
 
+    /// From RFC 3339 text; one without an offset is in the zone, or else in UTC.
+    pub fn parse_in(text: &str, zone: Option<&jiff::tz::TimeZone>) -> Option<Self> {
+        Timestamp::parse(text).or_else(|| {
+            let at = civil(text)?.to_zoned(zone.cloned().unwrap_or(jiff::tz::TimeZone::UTC));
+            at.ok().map(|at| Timestamp(at.timestamp().as_microsecond()))
+        })
+    }
+
     /// Unix seconds with a fraction.
     pub fn unix_seconds(self) -> f64 {
         self.0 as f64 / 1e6
@@ -99,6 +107,28 @@ impl fmt::Display for Timestamp {
             _ => write!(f, "{year:04}{}", &text[4..]),
         }
     }
+}
+
+/// A date and the time of day, without an offset: `2026-03-05T10:00:00`, `2026-03-05 10:00`.
+fn civil(text: &str) -> Option<jiff::civil::DateTime> {
+    const DATE: usize = "2026-03-05".len();
+    let has_time = matches!(text.as_bytes().get(DATE), Some(b'T' | b't' | b' '));
+    // An offset or the name of a zone that cannot be read must not be taken for none.
+    let is_plain = |byte: u8| byte.is_ascii_digit() || b":.,".contains(&byte);
+    let is_civil = has_time && text.bytes().skip(DATE + 1).all(is_plain);
+    is_civil.then(|| text.parse().ok()).flatten()
+}
+
+/// What a number beyond all times in Unix seconds counts, by its size, and how many of them a
+/// second has.
+pub fn smaller_unit(number: f64) -> Option<(&'static str, u64)> {
+    // The year 9999 in seconds.
+    const SECONDS_MAX: f64 = 253_402_300_800.0;
+    let units =
+        [("milliseconds", 1000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000)];
+    let is_seconds = number.abs() < SECONDS_MAX;
+    let fits = |unit: &(&str, u64)| number.abs() / (unit.1 as f64) < SECONDS_MAX;
+    units.into_iter().find(fits).filter(|_| !is_seconds)
 }
 
 const HOUR: i64 = 3_600_000_000;
@@ -292,6 +322,55 @@ mod tests {
         check(berlin, "2026-06-01T20:30:00Z", 7, ["01. 21:00", "02. 00:00"]);
         check("Asia/Beirut", "2026-03-28T22:00:00Z", 6, ["29. 01:00", "29. 06:00"]);
         check("America/Havana", "2026-03-08T04:59:59Z", 12, ["07. 12:00", "08. 01:00"]);
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_in_the_zone() {
+        let berlin = zone("Europe/Berlin");
+        let check = |text: &str, expected: Option<&str>| {
+            let read = Timestamp::parse_in(text, berlin.as_ref()).map(|it| it.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        };
+        for text in [
+            "2026-03-05T10:00:00",
+            "2026-03-05 10:00",
+            "2026-03-05t10:00:00.000",
+            "2026-03-05T09:00:00Z",
+            "2026-03-05T10:00:00+01:00",
+        ] {
+            check(text, Some("2026-03-05T09:00:00.000Z"));
+        }
+        // What is left out is as much later.
+        check("2026-03-29T02:30:00", Some("2026-03-29T01:30:00.000Z"));
+        for text in [
+            "2026-03-05",
+            "10:00:00",
+            "2026-13-05T10:00:00",
+            "2026-03-05T10:00:00+1",
+            "2026-03-05T10:00:00[Europe/Berlin]",
+            "2026-03-05Tsoon",
+            "2026-03-05T",
+            "",
+        ] {
+            check(text, None);
+        }
+        let utc = Timestamp::parse_in("2026-03-05T10:00:00", None).map(|it| it.to_string());
+        assert_eq!(utc.as_deref(), Some("2026-03-05T10:00:00.000Z"));
+    }
+
+    #[test]
+    fn a_number_beyond_all_seconds_is_of_a_smaller_unit() {
+        for (number, unit) in [
+            (1_772_700_000.0, None),
+            (-1_772_700_000.0, None),
+            (1_772_700_000_000.0, Some("milliseconds")),
+            (-1_772_700_000_000.0, Some("milliseconds")),
+            (1_772_700_000_000_000.0, Some("microseconds")),
+            (1_772_700_000_000_000_000.0, Some("nanoseconds")),
+            (1e300, None),
+        ] {
+            assert_eq!(smaller_unit(number).map(|it| it.0), unit, "{number}");
+        }
     }
 
     #[test]

@@ -426,9 +426,11 @@ fn check_literals(
             "write `duration('5m')`; units: ms s m h d w"
         }
         "time" | "date" | "hour" | "minute" | "day" | "weekday"
-            if Timestamp::parse(text).is_none() && (arguments.len() == 1 || name != "time") =>
+            if Timestamp::parse_in(text, None).is_none()
+                && (arguments.len() == 1 || name != "time") =>
         {
-            "write `time('2026-01-01T09:30:00Z')`: RFC 3339, with `Z` or an offset"
+            "write `time('2026-01-01T09:30:00Z')`: RFC 3339; without `Z` or an offset, it is in \
+             the pipeline's zone"
         }
         _ => return Ok(()),
     };
@@ -667,7 +669,7 @@ pub(super) fn call<'a>(
         }
         Function::Within(range, negates) => {
             let zone = scope.zone.unwrap_or(&UTC);
-            let found = time(&values[0]).and_then(|it| moment::is_within(*range, it, zone));
+            let found = time(&values[0], scope).and_then(|it| moment::is_within(*range, it, zone));
             found.map_or(Val::Null, |it| Val::Bool(it != *negates))
         }
         Function::Groups(regex) => {
@@ -744,7 +746,7 @@ fn zone(name: Option<&Val<'_>>, scope: &Scope<'_>) -> Option<jiff::tz::TimeZone>
 /// A part of a time as the clocks and calendars of a zone show it.
 fn local<'a>(values: &[Val<'a>], scope: &Scope<'a>, part: fn(&jiff::Zoned) -> i8) -> Val<'a> {
     let zone = zone(values.get(1), scope);
-    let at = time(&values[0]).zip(zone).and_then(|(time, zone)| moment::zoned(time, &zone));
+    let at = time(&values[0], scope).zip(zone).and_then(|(time, zone)| moment::zoned(time, &zone));
     at.map_or(Val::Null, |it| Val::Int(i64::from(part(&it))))
 }
 
@@ -754,7 +756,7 @@ fn show_time<'a>(values: &[Val<'a>], usual: &str, scope: &Scope<'a>) -> Val<'a> 
     let named = given.and_then(kernel::time::zone);
     let pattern = if named.is_some() { usual } else { given.unwrap_or(usual) };
     let zone = named.as_ref().unwrap_or(scope.zone.unwrap_or(&UTC));
-    let text = time(&values[0]).and_then(|time| moment::shown(time, pattern, zone));
+    let text = time(&values[0], scope).and_then(|time| moment::shown(time, pattern, zone));
     text.map_or(Val::Null, owned)
 }
 
@@ -762,7 +764,7 @@ fn show_time<'a>(values: &[Val<'a>], usual: &str, scope: &Scope<'a>) -> Val<'a> 
 /// shown by the pattern, as by the filter.
 fn read_time<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     let Some(pattern) = values.get(1) else {
-        return time(&values[0]).map_or(Val::Null, Val::Time);
+        return time(&values[0], scope).map_or(Val::Null, Val::Time);
     };
     let (Some(pattern), Some(zone)) = (pattern.as_str(), zone(values.get(2), scope)) else {
         return Val::Null;
@@ -770,7 +772,7 @@ fn read_time<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     match &values[0] {
         Val::Text(text) => moment::read(text, pattern, &zone).map_or(Val::Null, Val::Time),
         value => {
-            let text = time(value).and_then(|time| moment::shown(time, pattern, &zone));
+            let text = time(value, scope).and_then(|time| moment::shown(time, pattern, &zone));
             text.map_or(Val::Null, owned)
         }
     }
@@ -880,10 +882,10 @@ fn hash<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
     owned(format!("{:016x}", hasher.finish()))
 }
 
-pub(super) fn time(value: &Val<'_>) -> Option<Timestamp> {
+fn time(value: &Val<'_>, scope: &Scope<'_>) -> Option<Timestamp> {
     match value {
         Val::Time(it) => Some(*it),
-        Val::Text(it) => Timestamp::parse(it),
+        Val::Text(it) => Timestamp::parse_in(it, scope.zone),
         other => Timestamp::from_unix_seconds(other.as_f64()?),
     }
 }

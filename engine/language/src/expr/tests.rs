@@ -387,6 +387,24 @@ fn times_are_shown_in_the_zone_of_the_pipeline() {
 }
 
 #[test]
+fn a_text_without_an_offset_is_in_the_zone_of_the_pipeline() {
+    let zone = kernel::time::zone("Europe/Berlin").expect("a zone");
+    let data = json!({ "at": "2026-06-01T10:00:00" });
+    let scope = Scope { zone: Some(&zone), ..scope(&data) };
+    for (text, expected) in [
+        ("time(data.at)", json!("2026-06-01T08:00:00.000Z")),
+        ("hour(data.at)", json!(10)),
+        ("hour(data.at, 'UTC')", json!(8)),
+        ("date(data.at, 'yyyy-MM-dd HH:mm')", json!("2026-06-01 10:00")),
+        ("time('2026-06-01T10:00:00') == time(data.at)", json!(true)),
+        ("time(data.at, 'HH:mm')", json!(null)),
+    ] {
+        let expr = Expr::parse(text, Roots::EVENT).expect(text);
+        assert_eq!(expr.eval(&scope).to_json(), expected, "{text}");
+    }
+}
+
+#[test]
 fn a_lone_value_keeps_its_type() {
     let data = data();
     let template = Template::parse("{{ data.n }}", Roots::EVENT).expect("it parses");
