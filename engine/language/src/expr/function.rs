@@ -16,7 +16,7 @@ use super::node::{ExprNode, MacroKind};
 use super::problem::ExprProblem;
 use super::value::Val;
 use super::{Roots, Scope};
-use crate::{nearest, parse_duration};
+use crate::nearest;
 use kernel::hours::DayRange;
 use kernel::time::Timestamp;
 use regex::Regex;
@@ -154,12 +154,7 @@ const ROWS: &[FunctionRow] = &[
     row("minute", 1, 2, |it, scope| local(it, scope, jiff::Zoned::minute)),
     row("day", 1, 2, |it, scope| local(it, scope, jiff::Zoned::day)),
     row("weekday", 1, 2, |it, scope| local(it, scope, |it| it.weekday().to_monday_one_offset())),
-    row("duration", 1, 1, |it, _| {
-        let parsed = it[0].as_str().and_then(parse_duration);
-        parsed
-            .and_then(|parsed| i64::try_from(parsed.as_micros()).ok())
-            .map_or(Val::Null, Val::Span)
-    }),
+    row("duration", 1, 1, |it, _| moment::span(&it[0])),
     row("geo_distance", 4, 4, geo_distance),
     row("http.header", 1, 1, |it, scope| {
         let headers = scope.http.and_then(|http| http.get("headers"));
@@ -362,9 +357,8 @@ fn unknown_filter(name: &str, span: Range<usize>, roots: Roots) -> ExprProblem {
 pub(super) fn wanted(name: &str, index: usize) -> &'static str {
     match (name, index) {
         (
-            "lower" | "upper" | "trim" | "title" | "starts_with" | "ends_with" | "duration"
-            | "http.header" | "http.query" | "replace" | "regex_replace" | "split" | "base64"
-            | "unbase64",
+            "lower" | "upper" | "trim" | "title" | "starts_with" | "ends_with" | "http.header"
+            | "http.query" | "replace" | "regex_replace" | "split" | "base64" | "unbase64",
             _,
         )
         | ("json", 0)
@@ -388,6 +382,7 @@ pub(super) fn wanted(name: &str, index: usize) -> &'static str {
     }
 }
 
+        ("duration", _) => "a text or number",
 /// Literals of the wrong type would make every call null.
 fn check_literals(
     name: &str,
@@ -408,6 +403,7 @@ fn check_literals(
         if !fits && !is_value {
             let message = format!("`{name}` takes {wanted}, not `{}`", shown(literal));
             let help = match wanted {
+            "a text or number" => literal.is_string() || literal.is_number(),
                 "text" => "use single quotes for text; a path has no quotes: `data.name`",
                 "a list" => "write a list in brackets: `[1, 2]`, or a path: `data.items`",
                 _ => "write numbers without quotes, and paths without quotes: `data.count`",
@@ -422,7 +418,7 @@ fn check_literals(
         return Ok(());
     };
     let help = match name {
-        "duration" if parse_duration(text).is_none() => {
+        "duration" if moment::parse_span(text).is_none() => {
             "write `duration('5m')`; units: ms s m h d w"
         }
         "time" | "date" | "hour" | "minute" | "day" | "weekday"

@@ -393,6 +393,7 @@ fn a_text_without_an_offset_is_in_the_zone_of_the_pipeline() {
     let scope = Scope { zone: Some(&zone), ..scope(&data) };
     for (text, expected) in [
         ("time(data.at)", json!("2026-06-01T08:00:00.000Z")),
+        ("number(time(data.at))", json!(1_780_300_800)),
         ("hour(data.at)", json!(10)),
         ("hour(data.at, 'UTC')", json!(8)),
         ("date(data.at, 'yyyy-MM-dd HH:mm')", json!("2026-06-01 10:00")),
@@ -401,6 +402,55 @@ fn a_text_without_an_offset_is_in_the_zone_of_the_pipeline() {
     ] {
         let expr = Expr::parse(text, Roots::EVENT).expect(text);
         assert_eq!(expr.eval(&scope).to_json(), expected, "{text}");
+    }
+}
+
+#[test]
+fn durations_times_and_numbers_are_made_of_each_other() {
+    // Microseconds: whole seconds, fractions, before 1970, and the ends of what times there are.
+    let random = kernel::env::Random::seeded(11);
+    let mut all = vec![0, 1, -1, 1_000_000, 1_500_000, -90_000_000, 253_402_300_799_999_999];
+    all.extend(
+        (0..500)
+            .map(|_| random.with(|it| it.i64(-60_000_000_000_000_000..250_000_000_000_000_000))),
+    );
+    all.extend(
+        (0..500).map(|_| random.with(|it| it.i64(-4_000_000_000..4_000_000_000)) * 1_000_000),
+    );
+    for micros in all {
+        let whole = json!(micros / 1_000_000);
+        let expected = if micros % 1_000_000 == 0 { whole } else { json!(micros as f64 / 1e6) };
+        let event = kernel::testing::event(json!({ "micros": micros }));
+        let event = kernel::event::Event {
+            envelope: kernel::event::Envelope { time: Timestamp(micros), ..event.envelope.clone() },
+            ..event
+        };
+        let value = |text: &str| {
+            let expr = Expr::parse(text, Roots::EVENT).expect(text);
+            expr.eval(&Scope::of(&event, Timestamp(0))).to_json()
+        };
+        assert_eq!(value("number(event.time)"), expected, "{micros}");
+        assert_eq!(value("number(event.time - time(0))"), expected, "{micros}");
+        let is_exact = micros.abs() < 1 << 51;
+        for same in [
+            "time(number(event.time)) == event.time",
+            "duration(number(event.time - time(0))) == event.time - time(0)",
+            "duration(event.time - time(0)) == event.time - time(0)",
+        ] {
+            assert!(!is_exact || value(same) == json!(true), "{micros}: {same}");
+        }
+    }
+    for (text, expected) in [
+        ("duration(90)", json!("1m30s")),
+        ("duration(-0.5)", json!("-0.5s")),
+        ("duration('-1m30s')", json!("-1m30s")),
+        ("duration(data.list)", json!(null)),
+        ("duration(1e300)", json!(null)),
+        ("duration(9223372036854775807)", json!(null)),
+        ("number(duration('0.25s'))", json!(0.25)),
+        ("number(true)", json!(null)),
+    ] {
+        check(text, expected);
     }
 }
 

@@ -1,12 +1,17 @@
 //! Times by patterns of Unicode's letters (LDML), and ranges of the time of day.
 
 use crate::expr::problem::ExprProblem;
+use crate::expr::value::Val;
+use crate::parse_duration;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use kernel::hours::DayRange;
 use kernel::time::Timestamp;
 use std::fmt::Write;
 use std::ops::Range;
+
+/// Microseconds of a second.
+const MICROS: i64 = 1_000_000;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -95,6 +100,36 @@ pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<Expr
     let help = "a pattern is made of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, and \
                 text in single quotes";
     Some(ExprProblem::syntax(span.clone(), message).help(help))
+}
+
+/// Microseconds as seconds, whole where they are.
+pub(super) fn seconds(micros: i64) -> Val<'static> {
+    match micros % MICROS {
+        0 => Val::Int(micros / MICROS),
+        _ => Val::float(micros as f64 / MICROS as f64),
+    }
+}
+
+/// A duration out of a text, or of a number of seconds.
+pub(super) fn span<'a>(value: &Val<'a>) -> Val<'a> {
+    let micros = match value {
+        Val::Span(micros) => Some(*micros),
+        Val::Text(text) => parse_span(text),
+        Val::Int(seconds) => seconds.checked_mul(MICROS),
+        other => other.as_f64().and_then(|seconds| {
+            let micros = (seconds * MICROS as f64).round();
+            (micros.abs() < i64::MAX as f64).then_some(micros as i64)
+        }),
+    };
+    micros.map_or(Val::Null, Val::Span)
+}
+
+/// A duration as text has it, in microseconds: `5m`, `1d2h3m4.5s`, `-30s`.
+pub(super) fn parse_span(text: &str) -> Option<i64> {
+    let (sign, size) = text.strip_prefix('-').map_or((1, text), |size| (-1, size));
+    // It is read as a number of seconds, which is not exact to the last digit.
+    let micros = (parse_duration(size)?.as_nanos() + 500) / 1000;
+    i64::try_from(micros).ok().map(|micros| sign * micros)
 }
 
 /// How a time is written, in Unicode's letters.

@@ -2,7 +2,7 @@
 
 use super::super::eval::MADE_MAX;
 use super::super::value::Val;
-use super::owned;
+use super::{moment, owned};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
@@ -171,16 +171,19 @@ pub(super) fn unbase64<'a>(values: &[Val<'a>]) -> Val<'a> {
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(Val::Null, owned)
 }
 
-/// The number that a text says; null when it says none.
 /// The number that a text is, by itself.
 pub fn number_of(text: &str) -> Option<Value> {
     let number = number(&Val::Text(text.into())).to_json();
     Some(number).filter(|it| !it.is_null())
 }
 
+/// The number that a text says, the seconds of a duration, or those of a time since 1970; null
+/// where there is none.
 pub(super) fn number<'a>(value: &Val<'a>) -> Val<'a> {
     let text = match value {
         Val::Int(_) | Val::Float(_) | Val::Long(_) => return value.clone(),
+        Val::Time(time) => return moment::seconds(time.0),
+        Val::Span(micros) => return moment::seconds(*micros),
         Val::Text(text) => text.trim(),
         _ => return Val::Null,
     };

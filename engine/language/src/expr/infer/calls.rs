@@ -131,6 +131,7 @@ impl Infer<'_> {
             "a time" => shape.time || shape.text.is_some() || shape.number.is_some(),
             "a list" => shape.list.is_some(),
             "a map" => shape.map.is_some(),
+            "a text or number" => shape.text.is_some() || shape.number.is_some() || shape.span,
             "a text or list" => shape.text.is_some() || shape.list.is_some(),
             "a text, list or map" => {
                 shape.text.is_some() || shape.list.is_some() || shape.map.is_some()
@@ -155,6 +156,7 @@ impl Infer<'_> {
                 "a time" => "`event.time` or `time(data.at)`",
                 "a list" => "`data.items` or `[1, 2]`",
                 "a map" => "`data` or `{'a': 1}`",
+                "a text or number" => "`'5m'` or `data.seconds`",
                 _ => "`event.subject` or `[1, 2]`",
             }
         );
