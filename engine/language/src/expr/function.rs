@@ -90,6 +90,7 @@ const ROWS: &[FunctionRow] = &[
     row("lower", 1, 1, |it, _| text(&it[0], str::to_lowercase)),
     row("upper", 1, 1, |it, _| text(&it[0], str::to_uppercase)),
     row("title", 1, 1, |it, _| text(&it[0], texts::title)),
+    row("text", 1, 1, |it, _| told(&it[0], str::to_owned)),
     row("trim", 1, 1, |it, _| text(&it[0], |it| it.trim().to_owned())),
     row("replace", 3, 3, |it, _| texts::replace(it)),
     row("split", 1, 2, |it, _| texts::split(it)),
@@ -210,6 +211,11 @@ const FOREIGN: &[(&str, &str)] = &[
     ("to_number", "number"),
     ("toNumber", "number"),
     ("capitalize", "title"),
+    ("string", "text"),
+    ("str", "text"),
+    ("to_string", "text"),
+    ("toString", "text"),
+    ("tostring", "text"),
     ("substring", "slice"),
     ("substr", "slice"),
     ("unique", "distinct"),
@@ -376,13 +382,13 @@ pub(super) fn wanted(name: &str, index: usize) -> &'static str {
         ("omit", _) => "text",
         ("date" | "hour" | "minute" | "day" | "weekday" | "in", 0) => "a time",
         ("time", 0) => "a time",
+        ("duration", _) => "a text or number",
         ("len" | "count", _) => "a text, list or map",
         ("slice", 0) => "a text or list",
         _ => "anything",
     }
 }
 
-        ("duration", _) => "a text or number",
 /// Literals of the wrong type would make every call null.
 fn check_literals(
     name: &str,
@@ -397,13 +403,13 @@ fn check_literals(
             "text" => literal.is_string(),
             "a number" => literal.is_number(),
             "a list" => literal.is_array(),
+            "a text or number" => literal.is_string() || literal.is_number(),
             _ => true,
         };
         let is_value = is_filter && index == 0;
         if !fits && !is_value {
             let message = format!("`{name}` takes {wanted}, not `{}`", shown(literal));
             let help = match wanted {
-            "a text or number" => literal.is_string() || literal.is_number(),
                 "text" => "use single quotes for text; a path has no quotes: `data.name`",
                 "a list" => "write a list in brackets: `[1, 2]`, or a path: `data.items`",
                 _ => "write numbers without quotes, and paths without quotes: `data.count`",

@@ -276,8 +276,15 @@ impl Infer<'_> {
                     let has_both = seen.shape.has_value() && other.has_value();
                     if has_both && !made.has_value() {
                         let message = sorts::makes_nothing(*operator, &seen.shape, &other);
+                        let shown = self.text.get(left.clone()).unwrap_or_default();
+                        let sides = [(shown, &seen.shape), (self.shown(right), &other)];
+                        let help = sorts::converted(*operator, sides);
                         let (span, label) = (span.clone(), "always null");
-                        self.report(here, Rule::NeverCompare, span, message, label);
+                        if let Some(it) =
+                            self.report(here, Rule::NeverCompare, span, message, label)
+                        {
+                            it.help = help;
+                        }
                     }
                     // What is null for a reason that was told says nothing more.
                     let made = if made.has_value() { made } else { ValueType::any() };

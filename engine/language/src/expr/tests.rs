@@ -436,6 +436,7 @@ fn durations_times_and_numbers_are_made_of_each_other() {
             "time(number(event.time)) == event.time",
             "duration(number(event.time - time(0))) == event.time - time(0)",
             "duration(event.time - time(0)) == event.time - time(0)",
+            "duration(text(event.time - time(0))) == event.time - time(0)",
         ] {
             assert!(!is_exact || value(same) == json!(true), "{micros}: {same}");
         }
@@ -452,6 +453,38 @@ fn durations_times_and_numbers_are_made_of_each_other() {
     ] {
         check(text, expected);
     }
+}
+
+#[test]
+fn a_text_is_what_a_template_shows() {
+    for value in [
+        "1",
+        "21.0",
+        "0.1",
+        "1e300",
+        "'a'",
+        "true",
+        "false",
+        "null",
+        "[1, 'a', null]",
+        "{'a': 1}",
+        "time(0)",
+        "duration('90s')",
+        "data.n",
+        "data.list",
+        "data.nothing",
+        "data.deep",
+    ] {
+        let data = data();
+        let template = Template::parse(&format!("<{{{{ {value} }}}}>"), Roots::EVENT);
+        let shown = template.expect(value).render(&scope(&data));
+        check(&format!("'<' + (text({value}) ?? '') + '>'"), json!(shown));
+        let expr = Expr::parse(value, Roots::EVENT).expect(value);
+        let is_null = expr.eval(&scope(&data)).is_null();
+        check(&format!("text({value}) == null"), json!(is_null));
+    }
+    check("'a' + 1", json!(null));
+    check("'a' + text(1)", json!("a1"));
 }
 
 #[test]

@@ -246,6 +246,7 @@ fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
         }
         "split" => ValueType::list(ValueType::text()).or_null(),
         "to_json" => ValueType::text(),
+        "text" => ValueType { null: shapes[0].null, ..ValueType::text() },
         "hash" | "date" | "regex_capture" | "regex_replace" | "http.header" | "http.query"
         | "uuid" | "title" | "replace" | "join" | "pad" | "truncate" | "slug" | "humanize"
         | "urlencode" | "base64" | "unbase64" => ValueType::text().or_null(),

@@ -120,6 +120,23 @@ pub(super) fn made(operator: Binary, a: &ValueType, b: &ValueType) -> ValueType 
     }
 }
 
+/// What to write where one side is text and the other is not.
+pub(super) fn converted(operator: Binary, sides: [(&str, &ValueType); 2]) -> Option<String> {
+    let is_text = |it: &ValueType| it.text.is_some();
+    let [(one, a), (other, b)] = sides;
+    if is_text(a) == is_text(b) {
+        return None;
+    }
+    let (text, rest, shape) = if is_text(a) { (one, other, b) } else { (other, one, a) };
+    match operator {
+        Binary::Add => Some(format!("write `text({rest})` to join it to the text")),
+        _ if shape.number.is_some() => {
+            Some(format!("write `number({text})` where the text holds a number"))
+        }
+        _ => None,
+    }
+}
+
 /// Why an operator has no result for two types.
 pub(super) fn makes_nothing(operator: Binary, a: &ValueType, b: &ValueType) -> String {
     let (a, b) = (sort(a), sort(b));

@@ -288,8 +288,26 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "'n: ' + data.score == 'x'",
-        "E0109 ['n: ' + data.score] cannot add text and a number · always null · ",
+        "E0109 ['n: ' + data.score] cannot add text and a number · always null · \
+         write `text(data.score)` to join it to the text",
     );
+    wrong(
+        "data.score + event.type + 'x' == 'x'",
+        "E0109 [data.score + event.type] cannot add a number and text · always null · write \
+         `text(data.score)` to join it to the text",
+    );
+    wrong(
+        "data.score * data.name > 1",
+        "E0109 [data.score * data.name] cannot multiply a number by text · always null · write \
+         `number(data.name)` where the text holds a number",
+    );
+    wrong(
+        "duration(data.is_known) > duration('5m')",
+        "E0109 [data.is_known] `duration` takes a text or number; `data.is_known` is true or false · \
+         always null · give `duration` a text or number, such as `'5m'` or `data.seconds`",
+    );
+    right("'n: ' + text(data.score) == 'n: 1' && number(now() - event.time) > 5");
+    right("event.time + duration(data.score) < now() && number(event.time) > 0");
     wrong(
         "data.name && data.is_known",
         "E0109 [data.name] `data.name` is text, not a condition · neither true nor false · compare \
