@@ -67,3 +67,4 @@ mod typing;
 mod updates;
 mod waiting;
 mod windows;
+mod zones;
