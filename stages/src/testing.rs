@@ -257,10 +257,25 @@ impl Memorised {
     }
 
     pub(crate) fn typed(&mut self, kind: &str, second: i64, data: Value) -> Option<store::Step> {
+        self.sent_by(None, kind, second, data)
+    }
+
+    /// The same, where another node of the file may have sent it.
+    pub(crate) fn sent_by(
+        &mut self,
+        sender: Option<&str>,
+        kind: &str,
+        second: i64,
+        data: Value,
+    ) -> Option<store::Step> {
         let time = Timestamp(second * 1_000_000);
         self.pass(time);
         let mut event = event(data);
         (event.envelope.time, event.envelope.kind) = (time, kind.into());
+        match sender {
+            Some(sender) => event.envelope.source = sender.into(),
+            None => event.seq = 0,
+        }
         self.count += 1;
         event.envelope.id = format!("e-{}", self.count).into();
         let (key, noted) = self.open.reader.note(&event, time)?;

@@ -27,10 +27,14 @@ pub const NODES: &[NodeRow] = &[
     .examples(&[r#"key "data.id""#])
     .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
     .required(),
-    NodeRow::new("start", "which events start a visit")
-        .examples(&[r#"start when="event.type == 'object.new'""#])
-        .props(CONDITION)
-        .required(),
+    NodeRow::new(
+        "start",
+        "which events start a visit; an event that another node sent starts one only if it is \
+         one of these",
+    )
+    .examples(&[r#"start when="event.type == 'object.new'""#])
+    .props(CONDITION)
+    .required(),
     NodeRow::new(
         "update",
         "which other events are of a visit; one that comes before any `start` starts it",
@@ -158,8 +162,8 @@ impl MemoryKind for Lifecycle {
 
 /// What an event is to its visit.
 pub(super) enum LifecycleNoted {
-    /// It starts or ends it, or is of it.
-    Of { ends: bool, event: EventSummary },
+    /// It starts or ends it, or is of it; where there is none, it may be the first event of one.
+    Of { may_begin: bool, ends: bool, event: EventSummary },
     /// It says that the visit is over, and what it was.
     Over(Value),
 }
@@ -196,7 +200,9 @@ impl Remember for Lifecycle {
             return None;
         }
         let key = key_of(&self.0.key, &scope)?;
-        Some((key, LifecycleNoted::Of { ends, event: EventSummary::of(event) }))
+        // What a node of the file sends is about a visit, which may be over by then.
+        let may_begin = starts || event.sender().is_none();
+        Some((key, LifecycleNoted::Of { may_begin, ends, event: EventSummary::of(event) }))
     }
 
     fn step(
@@ -205,8 +211,8 @@ impl Remember for Lifecycle {
         noted: &LifecycleNoted,
         moment: &Moment<'_>,
     ) -> Change<OpenVisit> {
-        let (ends, event) = match noted {
-            LifecycleNoted::Of { ends, event } => (*ends, event),
+        let (may_begin, ends, event) = match noted {
+            LifecycleNoted::Of { may_begin, ends, event } => (*may_begin, *ends, event),
             // Another visit may have begun since.
             LifecycleNoted::Over(visit) => {
                 let mut visit = visit.clone();
@@ -214,7 +220,11 @@ impl Remember for Lifecycle {
                 return Change { output: Some(visit), ..self.waiting(kept) };
             }
         };
-        let kept = kept.filter(|it| it.ended.is_none_or(|it| moment.time.0 < it));
+        let has_visit = |it: &OpenVisit| it.ended.is_none_or(|ended| moment.time.0 < ended);
+        if !may_begin && !kept.as_ref().is_some_and(has_visit) {
+            return self.waiting(kept);
+        }
+        let kept = kept.filter(has_visit);
         // Its own visit was over before this one began, and nobody knows any more what it was.
         let is_late = kept.as_ref().is_some_and(|it| self.begins_long_after(it, moment));
         if is_late {
@@ -392,6 +402,39 @@ idle \"60s\"";
     fn an_event_of_the_same_type_that_another_stage_sent_is_one_of_the_visit() {
         let rows = [("new", 0), ("visit.end", 5)];
         check(TEXT, &rows, &["0 start 1 0.0", "5 update 2 5.0", "65 visit.end 2"]);
+    }
+
+    #[test]
+    fn what_another_stage_sent_starts_a_visit_only_where_start_names_it() {
+        let check = |text: &str, rows: &[(&str, i64)], expected: &[&str]| {
+            let mut world = Memorised::new(Lifecycle(testing::settings::<Lifecycle>(text)));
+            let mut told = Vec::new();
+            for (kind, at) in rows {
+                let (kind, sender) = match kind.strip_prefix('>') {
+                    Some(kind) => (kind, Some("silence")),
+                    None => (*kind, None),
+                };
+                let step = world.sent_by(sender, kind, *at, json!({ "id": "a" }));
+                let output = step.and_then(|step| step.output);
+                let visit = output.map(|it| serde_json::from_str::<Value>(&it).unwrap());
+                told.push(visit.map_or("-".to_owned(), |it| {
+                    format!("{} {}", it["phase"].as_str().unwrap(), it["events"])
+                }));
+            }
+            assert_eq!(told, expected, "{text}");
+        };
+        // Before any visit, within one, and after its end by an event or by itself.
+        let rows = [(">quiet", 0), ("move", 5), (">quiet", 9), ("end", 20), (">quiet", 25)];
+        check(TEXT, &rows, &["-", "start 1", "update 2", "end 3", "-"]);
+        check(TEXT, &[("new", 0), (">quiet", 70), ("move", 75)], &["start 1", "-", "start 1"]);
+        // What comes late is still of the visit before.
+        let rows = [("new", 0), ("end", 20), (">quiet", 25), ("move", 19), (">quiet", 19)];
+        check(TEXT, &rows, &["start 1", "end 2", "-", "update 3", "update 4"]);
+        // What ends a visit ends only one that there is.
+        let ends = TEXT.replace("'end'", "'quiet'");
+        check(&ends, &[(">quiet", 0), ("new", 5), (">quiet", 9)], &["-", "start 1", "end 2"]);
+        let starts = TEXT.replace("'new'", "'quiet'");
+        check(&starts, &[(">quiet", 0), (">other", 5)], &["start 1", "update 2"]);
     }
 
     #[test]
