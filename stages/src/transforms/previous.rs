@@ -10,6 +10,7 @@ use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::diagnostic::Rule;
 use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -23,10 +24,14 @@ const NODES: &[NodeRow] = &[
     .examples(&[r#"key "event.subject""#])
     .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
     .required(),
-    NodeRow::new("type", "of which types the earlier event may be")
-        .examples(&["type warm cold"])
-        .args(&[Arg::some("type", ValueKind::Literal)])
-        .otherwise("the type of the event itself"),
+    NodeRow::new(
+        "type",
+        "of which types the earlier event may be; only events for which `when` of this stage holds \
+         are remembered, so `when` has to pass these types, too",
+    )
+    .examples(&["type warm cold"])
+    .args(&[Arg::some("type", ValueKind::Literal)])
+    .otherwise("the type of the event itself"),
     NodeRow::new("within", "how old the earlier event may be")
         .examples(&[r#"within "5m""#])
         .args(&[Arg::one("duration", SPAN)])
@@ -90,15 +95,40 @@ impl Kind for Previous {
             parts.push(part);
         }
         let kinds = fields.child("type");
-        let kinds = kinds.iter().flat_map(Fields::args).filter_map(|it| it.text());
+        let kinds: Vec<Spanned<String>> =
+            kinds.iter().flat_map(Fields::args).filter_map(|it| it.text()).collect();
+        report_excluded(fields, &kinds, context);
         let within = fields.child("within").and_then(|child| child.arg(0)?.duration());
         Some(PreviousSettings {
             key: read_key(fields)?.value,
-            kinds: kinds.map(|kind| kind.value).collect(),
+            kinds: kinds.into_iter().map(|kind| kind.value).collect(),
             within: within.map(|it| it.value),
             select: if parts.is_empty() { PreviousPart::ALL.to_vec() } else { parts },
             shape: shape_of(fields, None),
         })
+    }
+}
+
+/// Reports types of which no event is ever remembered, because `when` passes none.
+fn report_excluded(fields: &Fields<'_>, kinds: &[Spanned<String>], context: &mut Context<'_>) {
+    // It belongs to every stage, so it is not there where the block is read alone.
+    let when = fields.takes("when").then(|| fields.child("when")?.arg(0)?.expr(Roots::EVENT));
+    let Some(when) = when.flatten() else { return };
+    for kind in kinds {
+        let asks = format!("event.type == {}", Value::from(kind.value.as_str()));
+        let Ok(asks) = Expr::parse(&asks, Roots::EVENT) else { continue };
+        if when.value.excludes(&asks) {
+            let name = &kind.value;
+            context
+                .diagnostics
+                .push(Rule::NoEffect, format!("no event of the type `{name}` is remembered"))
+                .at(kind.span.clone(), "never remembered")
+                .at(when.span.clone(), "this stage sees only events for which this holds")
+                .help(format!(
+                    "let `when` pass `{name}`, too; what reads the addition may ask for \
+                     `event.type`"
+                ));
+        }
     }
 }
 
