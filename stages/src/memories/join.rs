@@ -18,7 +18,7 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("all events"),
-    NodeRow::new("first", "what the first event is; it has to come first, too")
+    NodeRow::new("first", "what the first event is; it has to come first, too, and of several that wait the earliest counts")
         .examples(&[r#"first "event.type == 'motion'""#])
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])
         .required(),

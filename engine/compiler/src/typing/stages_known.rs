@@ -113,8 +113,11 @@ impl Additions {
                 why: format!(
                     "stage `{name}` adds this, and an event is looked at here before it runs"
                 ),
-                help: "read what the event itself says, or what a stage adds that calls no service"
-                    .to_owned(),
+                help:
+                    "read what the event itself says, or what `set`, `lookup` and `metadata` add; \
+                       `previous`, `baseline`, `http` and `exec` run later, and so does what waits \
+                       for them"
+                        .to_owned(),
             })
         });
         let later = later.chain(not_decided(spec));
