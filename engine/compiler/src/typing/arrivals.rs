@@ -49,7 +49,8 @@ impl ProgramInputs {
             };
             sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
             let received = known.at(taking::unit(&source.map), &[]);
-            let mapped = source.map.data.as_ref().map(|data| known.check(&data.value).shape);
+            let mapped = source.map.data.as_ref();
+            let mapped = mapped.map(|data| known.check(&data.value).shape.in_json());
             let is_plain = source.spec.cloud_events() == CloudEvents::Never;
             data = data.or(mapped.unwrap_or_else(|| match source.map.each {
                 Some(_) => received.clone(),
@@ -198,7 +199,7 @@ fn told() -> ValueType {
 fn group() -> ValueType {
     let text = ["id", "type", "source", "subject", "priority"].map(|it| (it, ValueType::text()));
     let rest = [
-        ("time", ValueType::time()),
+        ("time", ValueType::text()),
         ("data", ValueType::any()),
         ("enrich", ValueType::open_map()),
     ];

@@ -186,8 +186,10 @@ fn shape_of<'p>(added: impl IntoIterator<Item = &'p (Vec<String>, ValueType)>) -
 
 fn paths(stage: &Enrichment, adds: Adds) -> Added {
     match adds {
-        Adds::Value(shape) => vec![(stage.into.value.clone(), shape)],
-        Adds::At(values) => values.into_iter().map(|(path, it)| (path.to_vec(), it)).collect(),
+        Adds::Value(shape) => vec![(stage.into.value.clone(), shape.in_json())],
+        Adds::At(values) => {
+            values.into_iter().map(|(path, it)| (path.to_vec(), it.in_json())).collect()
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl Infer<'_> {
             ExprNode::Run(first, rest) => self.run(first, rest, here),
             ExprNode::Choice(parts) => self.choice(parts, here),
             ExprNode::List(items) => {
-                let items = items.iter().map(|item| self.see(item, here).shape);
+                let items = items.iter().map(|item| self.see(item, here).shape.in_json());
                 SeenPaths::of(
                     ValueType::list(items.fold(ValueType::never(), ValueType::or)).or_null(),
                     here,
@@ -205,7 +205,7 @@ impl Infer<'_> {
         let mut fields = Vec::new();
         let mut is_open = false;
         for (key, value) in entries {
-            let shape = self.see(value, here).shape;
+            let shape = self.see(value, here).shape.in_json();
             match key {
                 ExprNode::Literal(Value::String(name), _) => fields.push((name.clone(), shape)),
                 key => {

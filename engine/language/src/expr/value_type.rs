@@ -137,6 +137,16 @@ impl ValueType {
         ValueType { span: true, ..ValueType::default() }
     }
 
+    /// The same once it went through JSON, as what is stored, added or put into a list does: times
+    /// and durations are texts then.
+    #[must_use]
+    pub fn in_json(self) -> Self {
+        if !self.time && !self.span {
+            return self;
+        }
+        ValueType { time: false, span: false, text: Some(Words::Any), ..self }
+    }
+
     /// A list of such items.
     pub fn list(items: ValueType) -> Self {
         ValueType { list: Some(Arc::new(items)), ..ValueType::default() }

@@ -67,8 +67,8 @@ impl Infer<'_> {
         let value = || shapes.first().cloned().unwrap_or_else(ValueType::any);
         match aggregate {
             Aggregate::Count => ValueType::between(0.0, f64::INFINITY),
-            Aggregate::First | Aggregate::Last => value().or_null(),
-            Aggregate::Distinct => ValueType::list(ValueType { null: false, ..value() }),
+            Aggregate::First | Aggregate::Last => value().in_json().or_null(),
+            Aggregate::Distinct => ValueType::list(ValueType { null: false, ..value().in_json() }),
             _ => {
                 if let ([argument], [shape]) = (arguments, shapes)
                     && !shape.is_any()
@@ -107,7 +107,7 @@ impl Infer<'_> {
         if let Some(it) = self.report(here, Rule::NeverCompare, place, message, "always null") {
             it.help = Some(format!(
                 "a time is read from a whole date, such as `yyyy-MM-dd HH:mm`; to show one, write \
-                 `time(time({shown}), '{pattern}')`"
+                 `date({shown}, '{pattern}')`"
             ));
         }
     }

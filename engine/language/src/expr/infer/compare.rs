@@ -288,7 +288,12 @@ impl Infer<'_> {
                 (true, false) => "never equal",
                 (true, true) => "always unequal",
             };
-            let help = other_sort(nodes, (a, b));
+            let help = other_sort(nodes, (a, b)).or_else(|| {
+                let sides = [(nodes.0, a, b), (nodes.1, b, a)];
+                let text = sides.iter().find(|it| it.1.is_only_text() && it.2.span)?;
+                let shown = self.shown(text.0);
+                Some(format!("read the text first: `duration({shown})`"))
+            });
             if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
                 it.help = help;
             }

@@ -25,7 +25,7 @@ impl Infer<'_> {
         match call.kind {
             MacroKind::Exists | MacroKind::All => ValueType::bool().or_null(),
             MacroKind::Filter => ValueType::list(item).or_null(),
-            MacroKind::Map => ValueType::list(body).or_null(),
+            MacroKind::Map => ValueType::list(body.in_json()).or_null(),
         }
     }
 

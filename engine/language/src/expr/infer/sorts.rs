@@ -130,6 +130,10 @@ pub(super) fn converted(operator: Binary, sides: [(&str, &ValueType); 2]) -> Opt
     let (text, rest, shape) = if is_text(a) { (one, other, b) } else { (other, one, a) };
     match operator {
         Binary::Add => Some(format!("write `text({rest})` to join it to the text")),
+        Binary::Subtract if shape.time || shape.span => Some(format!(
+            "read the text first, with `time({text})` or `duration({text})`: times and durations \
+             are texts in JSON"
+        )),
         _ if shape.number.is_some() => {
             Some(format!("write `number({text})` where the text holds a number"))
         }

@@ -167,7 +167,7 @@ fn what_new_functions_give_is_known() {
         "time(data.name, 'HH:mm') < now()",
         "E0109 ['HH:mm'] the pattern `HH:mm` has no year, month and day · always null · a time is \
          read from a whole date, such as `yyyy-MM-dd HH:mm`; to show one, write \
-         `time(time(data.name), 'HH:mm')`",
+         `date(data.name, 'HH:mm')`",
     );
     wrong(
         "data.is_known in '22:00-07:00'",
@@ -305,6 +305,21 @@ fn sorts_that_never_meet_are_told() {
         "duration(data.is_known) > duration('5m')",
         "E0109 [data.is_known] `duration` takes a text or number; `data.is_known` is true or false · \
          always null · give `duration` a text or number, such as `'5m'` or `data.seconds`",
+    );
+    wrong(
+        "first([event.time]) - now() > duration('1m')",
+        "E0109 [first([event.time]) - now()] cannot subtract a time from text · always null · read the \
+         text first, with `time(first([event.time]))` or `duration(first([event.time]))`: times and durations \
+         are texts in JSON",
+    );
+    wrong(
+        "last([duration('5m')]) > duration('1m')",
+        "E0109 [last([duration('5m')]) > duration('1m')] `last([duration('5m')])` is text, and \
+         `duration('1m')` is a duration · always null · read the text first: \
+         `duration(last([duration('5m')]))`",
+    );
+    right(
+        "[event.time].exists(it, hour(it) > 5 && it < now() && time(it) - now() < duration('1m'))",
     );
     right("'n: ' + text(data.score) == 'n: 1' && number(now() - event.time) > 5");
     right("event.time + duration(data.score) < now() && number(event.time) > 0");
