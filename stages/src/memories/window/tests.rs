@@ -39,6 +39,29 @@ fn windows_follow_each_other_and_empty_ones_send_nothing() {
 }
 
 #[test]
+fn durations_are_summed_up_by_their_seconds() {
+    let made = ["sum", "avg", "min", "max"].map(|how| {
+        format!(" {how}=\"{how}(number(time(data.v) - time(0)))\" of_{how}=\"{how}(number(duration(data.v)))\"")
+    });
+    let text = format!("tumbling \"100s\"\naggregate{}\nemit took", made.concat());
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..50 {
+        let rows: Vec<(i64, i64)> =
+            (0..random.i64(1..20)).map(|at| (at, random.i64(-100_000..1_000_000))).collect();
+        let values = rows.iter().map(|row| row.1);
+        let sum: i64 = values.clone().sum();
+        let average = sum as f64 / rows.len() as f64;
+        let average = if average.fract() == 0.0 { json!(average as i64) } else { json!(average) };
+        let (least, most) = (values.clone().min(), values.max());
+        let expected = json!({
+            "sum": sum, "of_sum": sum, "avg": average, "of_avg": average,
+            "min": least, "of_min": least, "max": most, "of_max": most,
+        });
+        check(&text, &rows, 1000, &[(100, expected)]);
+    }
+}
+
+#[test]
 fn late_events_count_while_the_window_waits() {
     let text = format!("tumbling \"10s\" lateness=\"5s\"\n{EACH}");
     let expected = [(10, json!({ "n": 2, "top": 9 })), (20, json!({ "n": 1, "top": 1 }))];

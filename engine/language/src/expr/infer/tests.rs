@@ -287,43 +287,6 @@ fn sorts_that_never_meet_are_told() {
          always null · ",
     );
     wrong(
-        "'n: ' + data.score == 'x'",
-        "E0109 ['n: ' + data.score] cannot add text and a number · always null · \
-         write `text(data.score)` to join it to the text",
-    );
-    wrong(
-        "data.score + event.type + 'x' == 'x'",
-        "E0109 [data.score + event.type] cannot add a number and text · always null · write \
-         `text(data.score)` to join it to the text",
-    );
-    wrong(
-        "data.score * data.name > 1",
-        "E0109 [data.score * data.name] cannot multiply a number by text · always null · write \
-         `number(data.name)` where the text holds a number",
-    );
-    wrong(
-        "duration(data.is_known) > duration('5m')",
-        "E0109 [data.is_known] `duration` takes a text or number; `data.is_known` is true or false · \
-         always null · give `duration` a text or number, such as `'5m'` or `data.seconds`",
-    );
-    wrong(
-        "first([event.time]) - now() > duration('1m')",
-        "E0109 [first([event.time]) - now()] cannot subtract a time from text · always null · read the \
-         text first, with `time(first([event.time]))` or `duration(first([event.time]))`: times and durations \
-         are texts in JSON",
-    );
-    wrong(
-        "last([duration('5m')]) > duration('1m')",
-        "E0109 [last([duration('5m')]) > duration('1m')] `last([duration('5m')])` is text, and \
-         `duration('1m')` is a duration · always null · read the text first: \
-         `duration(last([duration('5m')]))`",
-    );
-    right(
-        "[event.time].exists(it, hour(it) > 5 && it < now() && time(it) - now() < duration('1m'))",
-    );
-    right("'n: ' + text(data.score) == 'n: 1' && number(now() - event.time) > 5");
-    right("event.time + duration(data.score) < now() && number(event.time) > 0");
-    wrong(
         "data.name && data.is_known",
         "E0109 [data.name] `data.name` is text, not a condition · neither true nor false · compare \
          it, such as `data.name != null`",
@@ -346,6 +309,51 @@ fn sorts_that_never_meet_are_told() {
         "data.score in ['a', 'b']",
         "E0109 [data.score in ['a', 'b']] `data.score` is a number 0–1, and the list holds one of: \
          a, b · never equal · ",
+    );
+}
+
+#[test]
+fn a_side_of_another_type_is_told_with_how_to_convert_it() {
+    wrong(
+        "'n: ' + data.score == 'x'",
+        "E0109 ['n: ' + data.score] cannot add text and a number · always null · \
+         write `text(data.score)` to join it to the text",
+    );
+    wrong(
+        "data.score + event.type + 'x' == 'x'",
+        "E0109 [data.score + event.type] cannot add a number and text · always null · write \
+         `text(data.score)` to join it to the text",
+    );
+    wrong(
+        "data.score * data.name > 1",
+        "E0109 [data.score * data.name] cannot multiply a number by text · always null · write \
+         `number(data.name)` where the text holds a number",
+    );
+    wrong(
+        "duration(data.is_known) > duration('5m')",
+        "E0109 [data.is_known] `duration` takes a text or number; `data.is_known` is true or false · \
+         always null · give `duration` a text or number, such as `'5m'` or `data.seconds`",
+    );
+    right("'n: ' + text(data.score) == 'n: 1' && number(now() - event.time) > 5");
+    right("event.time + duration(data.score) < now() && number(event.time) > 0");
+}
+
+#[test]
+fn times_and_durations_are_texts_in_json() {
+    wrong(
+        "first([event.time]) - now() > duration('1m')",
+        "E0109 [first([event.time]) - now()] cannot subtract a time from text · always null · read the \
+         text first, with `time(first([event.time]))` or `duration(first([event.time]))`: times and durations \
+         are texts in JSON",
+    );
+    wrong(
+        "last([duration('5m')]) > duration('1m')",
+        "E0109 [last([duration('5m')]) > duration('1m')] `last([duration('5m')])` is text, and \
+         `duration('1m')` is a duration · always null · read the text first: \
+         `duration(last([duration('5m')]))`",
+    );
+    right(
+        "[event.time].exists(it, hour(it) > 5 && it < now() && time(it) - now() < duration('1m'))",
     );
 }
 
