@@ -171,15 +171,43 @@ fn a_database_that_is_deleted_is_not_made_again() {
         "{said}"
     );
     assert!(!place.database().exists());
-    let saved = std::fs::read_dir(place.data()).expect("a folder").find_map(|it| {
-        let path = it.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        (name.contains(".rescued-") && !name.ends_with("-wal")).then_some(path)
-    });
-    std::fs::rename(saved.expect("a copy"), place.database()).expect("it is put back");
+    std::fs::rename(rescued(&place), place.database()).expect("it is put back");
     let mut engine = place.start();
     assert_eq!(engine.get("/api/events")["events"][0]["id"], "a");
     assert_eq!(engine.stop(), 0);
+}
+
+/// The copy that the engine saved of a database that was taken away.
+fn rescued(place: &Place) -> PathBuf {
+    let mut entries = std::fs::read_dir(place.data()).expect("a folder");
+    let copy = entries.find_map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name.contains(".rescued-") && !name.ends_with("-wal")).then_some(path)
+    });
+    copy.expect("a copy")
+}
+
+#[test]
+fn no_delivery_writes_to_a_file_of_the_store() {
+    let text = format!("{PLAIN}\nsink file archive {{ path \"../data/{{{{ data.to }}}}\" }}\n");
+    let place = Place::new(&text);
+    let mut engine = place.start();
+    let own = ["", "-wal", "-shm", "-journal", ".lock", ".url", ".probe", ".rescued-20260101T0"];
+    let names = || own.iter().map(|end| format!("events.db{end}"));
+    for (number, name) in names().chain(["free.jsonl".to_owned()]).enumerate() {
+        let body = json!({ "id": format!("e{number}"), "type": "data.x", "to": name });
+        assert_eq!(engine.post(&body.to_string()).0, 202);
+    }
+    let letters = || engine.get("/api/dead-letters");
+    until("all but one are dead letters", || {
+        letters()["dead_letters"].as_array().is_some_and(|letters| letters.len() == own.len())
+    });
+    let letters = letters();
+    assert!(letters.to_string().contains("it is a file of the store"), "{letters}");
+    assert_eq!(engine.stop(), 0);
+    assert!(place.data().join("free.jsonl").exists());
+    assert_eq!(place.ids().len(), own.len() + 1);
 }
 
 /// Every file of the data folder with its bytes; the shared memory of the log has only locks.

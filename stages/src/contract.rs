@@ -24,7 +24,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::hash::Hasher;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::StoredEvent;
@@ -45,6 +45,8 @@ pub struct Services {
     pub pipeline: Arc<str>,
     /// What expressions read besides an event.
     pub globals: Arc<Globals>,
+    /// The database of the pipeline's store, whose files no stage may write to.
+    pub store: Option<Arc<Path>>,
     /// Where this source, stage, sink or notifier says what does not work, while it does the rest
     /// of its work. What a call returns as a [`Fault`] the engine reports by itself.
     pub health: PartHealth,

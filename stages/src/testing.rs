@@ -143,6 +143,7 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
         programs: Programs::Allowed,
         pipeline: "door".into(),
         globals: globals(),
+        store: None,
     }
 }
 

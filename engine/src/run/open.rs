@@ -73,6 +73,7 @@ impl OpenContext {
             programs: self.programs,
             pipeline: plan.name.clone(),
             globals: plan.globals.clone(),
+            store: plan.store.as_ref().map(|(_, shape)| Arc::from(shape.path.as_path())),
             health: self.env.health.part(role, name.clone()),
         }
     }

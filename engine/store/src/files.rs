@@ -11,7 +11,7 @@ use super::OpenError;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Links that one path may lead through.
@@ -20,6 +20,8 @@ const LINKS_MAX: usize = 16;
 const ENTRIES_MAX: usize = 10_000;
 /// Ends the name of a file that is written to find out whether there is room.
 pub(super) const PROBE: &str = ".probe";
+/// Begins what the name of a copy adds that was saved from a database that was taken away.
+pub(super) const RESCUED: &str = ".rescued-";
 /// Begins the note of a database that was taken away under a running engine.
 const LOST: &str = "lost: ";
 
@@ -48,7 +50,7 @@ impl FileId {
         }
     }
 
-    fn at(path: &Path) -> Option<Self> {
+    pub(super) fn at(path: &Path) -> Option<Self> {
         FileId::look(path).ok().flatten()
     }
 }
@@ -286,6 +288,38 @@ fn real_path(given: &Path) -> Result<PathBuf, OpenError> {
         }
     }
     Err(OpenError::Create(format!("{} does not lead to a file", given.display())))
+}
+
+/// Where a path leads without a change to anything: its folder without links, as far as there is
+/// one, and the name of the file that the last link leads to. `None` where links lead in a circle.
+pub(super) fn leads_to(given: &Path) -> Option<PathBuf> {
+    let mut path = given.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Some(name) = path.file_name() else { return Some(path) };
+        let folder = real_folder(path.parent()?);
+        path = folder.join(name);
+        match path.read_link() {
+            Ok(target) => path = folder.join(target),
+            Err(_) => return Some(path),
+        }
+    }
+    None
+}
+
+/// A folder without links. Of what is not there yet, `..` takes back the part before it.
+fn real_folder(folder: &Path) -> PathBuf {
+    let mut real = PathBuf::from(".").canonicalize().unwrap_or_default();
+    for part in folder.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                real.pop();
+            }
+            part => real.push(part),
+        }
+        real = real.canonicalize().unwrap_or(real);
+    }
+    real
 }
 
 fn make_folder(folder: &Path) -> std::io::Result<()> {

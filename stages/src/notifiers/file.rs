@@ -28,7 +28,8 @@ pub(super) struct FileNotifier {
 
 impl FileNotifier {
     pub(super) fn at(path: PathBuf, services: Services) -> Self {
-        FileNotifier { path, writer: Arc::new(Writer::new(Rotate::default())), services }
+        let writer = Arc::new(Writer::new(Rotate::default(), services.store.clone()));
+        FileNotifier { path, writer, services }
     }
 }
 
@@ -59,7 +60,9 @@ impl NotifyKind for FileNotifier {
     }
 
     async fn open(path: Spanned<PathBuf>, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
-        Ok(Box::new(FileNotifier::at(path.value, services)))
+        let notifier = FileNotifier::at(path.value, services);
+        notifier.writer.permit(&notifier.path)?;
+        Ok(Box::new(notifier))
     }
 }
 

@@ -6,11 +6,12 @@
 pub(crate) mod writer;
 
 use super::sse::{REDACT, read_redact};
-use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
+use crate::contract::{Claim, Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
 use language::expr::{Roots, Scope, Template};
 use language::literal::literal;
+use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,18 +47,33 @@ pub(super) struct FileSink {
 /// Where to write what.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FileSinkSettings {
+    /// The path as the file has it, not rendered.
+    written: Spanned<PathBuf>,
     /// The parts of the path.
     parts: Vec<Template>,
     rotate: Rotate,
     redact: Vec<Vec<String>>,
 }
 
+impl FileSinkSettings {
+    /// Whether it is the same file for every event.
+    fn is_fixed(&self) -> bool {
+        self.parts.iter().all(Template::is_literal)
+    }
+}
+
 impl FileSink {
     /// A sink of one file.
     pub(super) fn at(path: &Path, services: Services) -> Self {
         let parts = path.to_string_lossy().split('/').map(Template::plain).collect();
-        let settings = FileSinkSettings { parts, rotate: Rotate::default(), redact: Vec::new() };
-        FileSink { settings, writer: Arc::new(Writer::new(Rotate::default())), services }
+        let (rotate, written) = (Rotate::default(), Spanned::new(path.to_owned(), 0..0));
+        let settings = FileSinkSettings { written, parts, rotate, redact: Vec::new() };
+        FileSink::of(settings, services)
+    }
+
+    fn of(settings: FileSinkSettings, services: Services) -> Self {
+        let writer = Arc::new(Writer::new(settings.rotate, services.store.clone()));
+        FileSink { settings, writer, services }
     }
 }
 
@@ -81,7 +97,7 @@ impl Kind for FileSink {
             context
                 .diagnostics
                 .push(Rule::BadTemplate, "a part of this path cannot be read as a template")
-                .at(path.span, "here")
+                .at(path.span.clone(), "here")
                 .help("an expression in `{{ }}` must be within one part: `data/{{ event.type }}.jsonl`");
         }
         let rotate = fields.child("rotate");
@@ -91,7 +107,14 @@ impl Kind for FileSink {
                 .map(|duration| duration.value),
             size: rotate.and_then(|rotate| rotate.prop("size")?.bytes()).map(|byte| byte.value),
         };
-        Some(FileSinkSettings { parts: parts?, rotate, redact: read_redact(fields) })
+        let (written, redact) = (path.map(|_| place), read_redact(fields));
+        Some(FileSinkSettings { written, parts: parts?, rotate, redact })
+    }
+
+    /// Where the event chooses the file, nobody knows which.
+    fn claims(settings: &FileSinkSettings) -> Vec<Spanned<Claim>> {
+        let claim = settings.is_fixed().then(|| settings.written.clone().map(Claim::Appended));
+        claim.into_iter().collect()
     }
 }
 
@@ -125,8 +148,12 @@ impl SinkKind for FileSink {
         settings: FileSinkSettings,
         services: Services,
     ) -> Result<Box<dyn DynDeliver>, Fault> {
-        let writer = Arc::new(Writer::new(settings.rotate));
-        Ok(Box::new(FileSink { settings, writer, services }))
+        let sink = FileSink::of(settings, services);
+        if sink.settings.is_fixed() {
+            let now = sink.services.env.clock.wall();
+            sink.writer.permit(&path_of(&sink.settings.parts, &Scope::without_pipeline(now)))?;
+        }
+        Ok(Box::new(sink))
     }
 }
 
@@ -143,7 +170,7 @@ impl Deliver for FileSink {
         // The lines of each file, and which of the batch they are.
         let mut files: BTreeMap<PathBuf, (Vec<Vec<u8>>, Vec<usize>)> = BTreeMap::new();
         let parts = &self.settings.parts;
-        let fixed = parts.iter().all(Template::is_literal);
+        let fixed = self.settings.is_fixed();
         let fixed = fixed.then(|| path_of(parts, &Scope::without_pipeline(now)));
         for (index, outgoing) in batch.iter().enumerate() {
             let path = match &fixed {

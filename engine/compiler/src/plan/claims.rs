@@ -6,6 +6,7 @@ use language::spanned::{Span, Spanned};
 use stages::contract::Claim;
 use std::collections::HashMap;
 use std::path::Path;
+use store::is_store_name;
 
 /// Paths that the engine answers itself.
 const RESERVED: &[&str] = &["/", "/api", "/metrics", "/healthz", "/readyz", "/openapi.json"];
@@ -63,6 +64,7 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sinks = spec.sinks.iter().map(|sink| sink.spec.claims());
     let notifiers = spec.notifiers.iter().map(|notifier| notifier.spec.claims());
     let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
+    check_stores(&nodes, diagnostics);
     let mut firsts: HashMap<TakenClaim<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
     for (node, claims) in nodes.iter().enumerate() {
         for claim in claims {
@@ -78,6 +80,31 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
                 }
             }
         }
+    }
+}
+
+/// A store is more files than the one that it names. The same path is reported as one that two
+/// nodes want.
+fn check_stores(nodes: &[Vec<Spanned<Claim>>], diagnostics: &mut Diagnostics) {
+    let claims = || nodes.iter().flatten();
+    let stores = claims().filter(|claim| matches!(claim.value, Claim::File(_)));
+    for (store, store_span) in stores.filter_map(|store| Some((written(store)?, &store.span))) {
+        let others = claims().filter_map(|claim| Some((written(claim)?, &claim.span)));
+        for (_, span) in others.filter(|(path, _)| *path != store && is_store_name(store, path)) {
+            diagnostics
+                .push(Rule::SameRoute, "this is a file of the store")
+                .at(span.clone(), "one of its files")
+                .at(store_span.clone(), "the store, here")
+                .help("give it another `path`: the store writes this file itself");
+        }
+    }
+}
+
+/// The file that a node writes.
+fn written(claim: &Spanned<Claim>) -> Option<&Path> {
+    match &claim.value {
+        Claim::File(path) | Claim::Appended(path) => Some(path),
+        Claim::Route { .. } | Claim::Program(_) | Claim::Client { .. } => None,
     }
 }
 

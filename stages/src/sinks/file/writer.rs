@@ -7,8 +7,9 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
+use store::is_store_file;
 
 /// When a file is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -28,11 +29,25 @@ static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 #[derive(Debug)]
 pub(crate) struct Writer {
     rotate: Rotate,
+    /// The database of the store, whose files are never written to.
+    store: Option<Arc<Path>>,
 }
 
 impl Writer {
-    pub(crate) fn new(rotate: Rotate) -> Self {
-        Writer { rotate }
+    pub(crate) fn new(rotate: Rotate, store: Option<Arc<Path>>) -> Self {
+        Writer { rotate, store }
+    }
+
+    /// A permanent fault where the path leads to a file of the store. Nothing is opened: SQLite
+    /// loses its locks when anybody in its process closes a file of its own.
+    pub(crate) fn permit(&self, path: &Path) -> Result<(), Fault> {
+        match &self.store {
+            Some(store) if is_store_file(store, path) => {
+                let path = path.display();
+                Err(Fault::permanent(format!("cannot write {path}: it is a file of the store")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Blocks until the lines are on disk; how each ended. Those that go into one file are written
@@ -43,6 +58,9 @@ impl Writer {
         lines: &[Vec<u8>],
         now: Timestamp,
     ) -> Vec<Result<(), Fault>> {
+        if let Err(fault) = self.permit(path) {
+            return vec![Err(fault); lines.len()];
+        }
         let _turn = turn_of(path).lock().unwrap_or_else(PoisonError::into_inner);
         let mut results = Vec::with_capacity(lines.len());
         while results.len() < lines.len() {
@@ -203,7 +221,7 @@ mod tests {
     #[test]
     fn a_full_file_is_set_aside_under_a_name_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::new(Rotate { size: Some(8), every: None });
+        let writer = Writer::new(Rotate { size: Some(8), every: None }, None);
         let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
         let path = folder.path().join("new/f");
         for _ in 0..3 {
@@ -226,7 +244,7 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(7);
         for round in 0..60 {
             let (alone, together) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let writer = Writer::new(Rotate { size: Some(dice.u64(1..60)), every: None });
+            let writer = Writer::new(Rotate { size: Some(dice.u64(1..60)), every: None }, None);
             let line =
                 |number: usize| format!("{number}{}\n", "-".repeat(number % 17)).into_bytes();
             let lines: Vec<Vec<u8>> = (0..dice.usize(1..9)).map(|it| line(round + it)).collect();
@@ -248,7 +266,7 @@ mod tests {
     fn an_old_file_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let every = Some(Duration::from_secs(86_400));
-        let writer = Writer::new(Rotate { size: None, every });
+        let writer = Writer::new(Rotate { size: None, every }, None);
         let path = folder.path().join("f");
         let early = Timestamp(0);
         one(&writer, &path, b"1\n", early).unwrap();
@@ -265,7 +283,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("folder")).unwrap();
         std::fs::write(at("file"), "x").unwrap();
-        let writer = Writer::new(Rotate::default());
+        let writer = Writer::new(Rotate::default(), None);
         let class = |path: &Path| one(&writer, path, b"1\n", Timestamp(0)).unwrap_err().class;
         for path in [at("folder"), at(&"n".repeat(300))] {
             assert_eq!(class(&path), FaultClass::Permanent, "{}", path.display());
@@ -304,7 +322,7 @@ mod tests {
     fn a_file_that_is_made_is_for_its_owner_alone_and_keeps_what_it_was_given() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::new(Rotate { size: Some(8), every: None });
+        let writer = Writer::new(Rotate { size: Some(8), every: None }, None);
         let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
         let path = folder.path().join("f");
         let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
