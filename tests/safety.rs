@@ -189,6 +189,31 @@ fn rescued(place: &Place) -> PathBuf {
 }
 
 #[test]
+fn a_database_that_is_replaced_does_not_hide_what_was_saved_of_it() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("early", 1)).0, 202);
+    assert_eq!(engine.stop(), 0);
+    let backup = place.data().join("backup");
+    std::fs::copy(place.database(), &backup).expect("a copy");
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("late", 1)).0, 202);
+    std::fs::rename(&backup, place.database()).expect("it is replaced");
+    let (code, said) = engine.end();
+    assert_eq!((code, said.contains("delete it")), (74, true), "{said}");
+    assert!(!said.contains("empty store"), "{said}");
+    let copy = rescued(&place);
+    for _ in 0..2 {
+        let (code, said) = place.spawn().end();
+        assert_eq!((code, said.contains(&*copy.to_string_lossy())), (74, true), "{said}");
+    }
+    std::fs::rename(copy, place.database()).expect("it is put back");
+    let mut engine = place.start();
+    assert_eq!(engine.stop(), 0);
+    assert_eq!(place.ids(), ["early", "late"]);
+}
+
+#[test]
 fn no_delivery_writes_to_a_file_of_the_store() {
     let text = format!("{PLAIN}\nsink file archive {{ path \"../data/{{{{ data.to }}}}\" }}\n");
     let place = Place::new(&text);

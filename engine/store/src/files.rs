@@ -331,27 +331,67 @@ fn sync_folder(path: &Path) -> Result<(), OpenError> {
     File::open(folder).and_then(|it| it.sync_all()).map_err(|fault| refused(folder, &fault))
 }
 
-/// A missing database is a first start, unless something says that there was one.
+/// A missing database is a first start, unless something says that there was one. What was put in
+/// the place of another must not hide what was saved of that.
 fn refuse_lost(path: &Path) -> Result<(), OpenError> {
     let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    if 0 < size(path) {
-        return Ok(());
-    }
     let (database, log, lock) = (path.display(), beside(path, "-wal"), beside(path, ".lock"));
-    if 0 < size(&log) {
+    let (is_there, copy) = (0 < size(path), rescued_of(path));
+    if !is_there && 0 < size(&log) {
         return Err(OpenError::Io(format!(
             "{database} is missing or empty, but its log {} holds events; put the database back, \
              or move the log away to start with an empty store",
             log.display()
         )));
     }
-    if let Some(what) = note_of(&lock).lines().find_map(|line| line.strip_prefix(LOST)) {
-        return Err(OpenError::Io(format!(
-            "{database} is missing: {what}; to start with an empty store, delete {}",
-            lock.display()
-        )));
+    let note = note_of(&lock);
+    let loss = note.lines().find_map(|line| line.strip_prefix(LOST)).filter(|_| !is_there);
+    let reason = match (loss, &copy) {
+        (None, None) => return Ok(()),
+        (Some(loss), _) => format!("{database} is missing: {loss}"),
+        (None, Some(copy)) => format!(
+            "{} holds what was accepted before {database} was deleted or replaced",
+            copy.display()
+        ),
+    };
+    Err(OpenError::Io(format!("{reason}; {}", after_loss(path, copy.as_deref(), is_there))))
+}
+
+/// What to do once the database was deleted or replaced: `copy` is what was saved of it, and
+/// `is_there` whether another one is in its place.
+pub(super) fn after_loss(path: &Path, copy: Option<&Path>, is_there: bool) -> String {
+    let (database, lock) = (path.display(), beside(path, ".lock"));
+    let lock = lock.display();
+    match (copy.map(Path::display), is_there) {
+        (None, _) => format!("to start with an empty store, delete {lock}"),
+        (Some(copy), false) => format!(
+            "to continue with it, move it to {database}; to start with an empty store, move \
+             {copy} to another folder and delete {lock}"
+        ),
+        (Some(copy), true) => format!(
+            "to continue with it, move it to {database}; to continue with the file that is there \
+             now, move {copy} to another folder or delete it"
+        ),
     }
-    Ok(())
+}
+
+/// The first copy that was saved of a database and that nobody has moved away since.
+fn rescued_of(path: &Path) -> Option<PathBuf> {
+    let own = path.file_name()?.as_encoded_bytes();
+    let is_copy = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let stamp = name.strip_prefix(own).and_then(|it| it.strip_prefix(RESCUED.as_bytes()));
+        stamp.is_some_and(is_stamp) && path.metadata().is_ok_and(|it| it.is_file() && 0 < it.len())
+    };
+    let id = FileId::at(path);
+    let entries = path.parent()?.read_dir().ok()?.flatten().take(ENTRIES_MAX);
+    let copies = entries.map(|entry| entry.path()).filter(is_copy);
+    copies.filter(|copy| id.is_none() || FileId::at(copy) != id).min()
+}
+
+/// `20261128T143759` and `20261128T143759-2`; what is set aside with a copy has another end.
+fn is_stamp(name: &[u8]) -> bool {
+    name.iter().all(|letter| letter.is_ascii_digit() || matches!(letter, b'T' | b'-'))
 }
 
 fn note_of(lock: &Path) -> String {

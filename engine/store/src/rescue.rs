@@ -4,7 +4,7 @@
 //! was taken away is written into its database; a database that was taken away is written into a
 //! new file beside it. Never: a write over what somebody put in its place.
 
-use super::files::{FileChange, StoreFiles, beside};
+use super::files::{FileChange, RESCUED, StoreFiles, after_loss, beside};
 use super::{StoreFault, StoreTrouble};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
@@ -30,7 +30,7 @@ pub(super) fn save(
 ) -> Rescued {
     match change {
         FileChange::DatabaseDeleted | FileChange::DatabaseReplaced => {
-            save_database(connection, files, now)
+            save_database(connection, files, change == FileChange::DatabaseReplaced, now)
         }
         FileChange::LogDeleted | FileChange::LogReplaced | FileChange::SharedMemoryReplaced => {
             save_log(connection, files)
@@ -98,9 +98,14 @@ fn io_fault(fault: std::io::Error) -> StoreFault {
     StoreFault::new(StoreTrouble::Io, fault.to_string())
 }
 
-fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) -> Rescued {
+fn save_database(
+    connection: &Connection,
+    files: &StoreFiles,
+    is_replaced: bool,
+    now: Timestamp,
+) -> Rescued {
     let path = files.path();
-    let copy = free_name(&beside(path, &format!(".rescued-{}", stamp(now))));
+    let copy = free_name(&beside(path, &format!("{RESCUED}{}", stamp(now))));
     let saved = copy_into(connection, &copy);
     if files.has_its_log() {
         set_aside(files, &beside(&copy, ".old-wal")).ok();
@@ -108,11 +113,7 @@ fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) ->
     let rescued = match saved {
         Ok(()) => Rescued {
             outcome: format!("everything that was accepted is saved in {}", copy.display()),
-            advice: format!(
-                "to continue with it, move it to {}; to start with an empty store, delete {}",
-                path.display(),
-                beside(path, ".lock").display()
-            ),
+            advice: after_loss(path, Some(&copy), is_replaced),
         },
         Err(fault) => {
             std::fs::remove_file(&copy).ok();
@@ -122,7 +123,8 @@ fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) ->
             }
         }
     };
-    files.note_loss(&format!("it was removed while an engine used it; {}", rescued.outcome));
+    let what = if is_replaced { "replaced" } else { "removed" };
+    files.note_loss(&format!("it was {what} while an engine used it; {}", rescued.outcome));
     rescued
 }
 

@@ -182,6 +182,15 @@ fn rescued(folder: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Why a store is not opened.
+fn refused(path: &Path) -> String {
+    let place = settings(StoreLocation::File(path.to_owned()));
+    let opened = open(place, RetentionPolicy::default(), Env::system(), Box::new(Seen::default()));
+    let refused = opened.err().expect("it would hide what was lost");
+    assert_eq!(refused.exit_code(), 74);
+    refused.to_string()
+}
+
 #[test]
 fn a_database_that_is_taken_away_is_saved_beside_it_and_not_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -194,16 +203,11 @@ fn a_database_that_is_taken_away_is_saved_beside_it_and_not_made_again() {
     let saved = rescued(folder.path()).expect("it is saved");
     assert!(reason.contains(&saved.display().to_string()), "{reason}");
     assert_eq!(ids_in(&saved), ["a", "b"]);
-    let place = || StoreLocation::File(path.clone());
-    let refused = open(
-        settings(place()),
-        RetentionPolicy::default(),
-        Env::system(),
-        Box::new(Seen::default()),
-    );
-    let refused = refused.err().expect("an empty store would hide the loss");
-    assert_eq!(refused.exit_code(), 74);
-    assert!(refused.to_string().contains("is missing"), "{refused}");
+    let refused = refused(&path);
+    assert!(refused.contains("is missing"), "{refused}");
+    for name in [&saved, &beside(&path, ".lock")] {
+        assert!(refused.contains(&name.display().to_string()), "{refused}");
+    }
     assert!(!path.exists());
     std::fs::rename(saved, &path).expect("it is put back");
     let again = Bench::at(&path);
@@ -223,8 +227,16 @@ fn a_database_that_is_replaced_is_saved_and_what_replaced_it_stays_as_it_is() {
         broken_by(&path, |path| std::fs::rename(&new, beside(path, "")).expect("it is replaced"));
     assert_eq!(bench.codes(), ["database-replaced"]);
     bench.close();
-    assert_eq!(ids_in(&rescued(folder.path()).expect("it is saved")), ["a", "b"]);
+    let saved = rescued(folder.path()).expect("it is saved");
+    assert_eq!(ids_in(&saved), ["a", "b"]);
+    // To go on with the new one is what somebody decides who knows of the copy.
+    for _ in 0..2 {
+        let refused = refused(&path);
+        assert!(refused.contains(&format!("{} holds what was accepted", saved.display())));
+        assert!(!refused.contains("empty store") && !refused.contains(".lock"), "{refused}");
+    }
     assert!(std::fs::read(&path).expect("it is read") == bytes, "it was written to");
+    std::fs::rename(saved, folder.path().join("elsewhere")).expect("it is moved");
     // The log of the old one is not replayed over the new one.
     let again = Bench::at(&path);
     assert_eq!(again.listed(EventQuery::default()), ["n"]);
