@@ -561,6 +561,11 @@ impl Outgoing {
         Outgoing { event: OnceLock::new(), globals, stored, key, timeout }
     }
 
+    /// The key, as a header can hold it.
+    pub(crate) fn header_key(&self) -> String {
+        header_key(&self.key)
+    }
+
     /// The event, for expressions.
     ///
     /// # Panics
@@ -571,6 +576,22 @@ impl Outgoing {
             event_of(&self.stored, self.globals.clone()).expect("what is stored is JSON")
         })
     }
+}
+
+/// A key as the value of a header: one of visible ASCII stays as it is; of any other, `%` and all
+/// that is not visible ASCII are percent-encoded, since the id of an event may be any text.
+fn header_key(key: &str) -> String {
+    if key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return key.to_owned();
+    }
+    let mut encoded = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte.is_ascii_graphic() && byte != b'%' {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// A stored event as expressions read it; `None` where it is not JSON.

@@ -121,8 +121,18 @@ pub(crate) fn render_headers(
     headers: &[(String, Ready)],
     scope: &Scope<'_>,
 ) -> Vec<(String, String)> {
-    let rendered = headers.iter().map(|(name, text)| (name.clone(), text.render(scope)));
+    let rendered = headers.iter().map(|(name, text)| (name.clone(), header_value(text, scope)));
     rendered.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// A header has no ends of lines and no control characters: each that an event brings becomes a
+/// blank. One that the file or a variable has is a mistake, which the request reports.
+fn header_value(text: &Ready, scope: &Scope<'_>) -> String {
+    let value = text.render(scope);
+    match text.fixed() {
+        Some(_) => value,
+        None => value.replace(|letter: char| letter.is_ascii_control(), " ").trim().to_owned(),
+    }
 }
 
 /// Reports a URL that is not HTTP, or whose host an event could choose. A variable inside it may

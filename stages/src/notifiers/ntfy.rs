@@ -194,7 +194,7 @@ impl Ntfy {
     }
 
     fn add_headers(&self, request: &mut FetchRequest, notice: &Notice) {
-        request.headers.push(("Idempotency-Key".to_owned(), notice.outgoing.key.clone()));
+        request.headers.push(("Idempotency-Key".to_owned(), notice.outgoing.header_key()));
         if !self.token.is_empty() {
             let token = format!("Bearer {}", self.token);
             request.headers.push(("Authorization".to_owned(), token));

@@ -425,7 +425,7 @@ fn scope_of<'a>(notice: &'a Notice, update: Option<&'a Value>, now: Timestamp) -
 /// The idempotency key: the same for each attempt with exactly these events.
 fn key_of(notices: &[Notice]) -> String {
     if let [notice] = notices {
-        return notice.outgoing.key.clone();
+        return notice.outgoing.header_key();
     }
     let mut hasher = SipHasher13::new();
     for notice in notices {
@@ -451,6 +451,7 @@ fn one_line(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Outgoing;
     use crate::notifiers::testing::{body_of, update};
     use crate::testing::{self, FakeFetch};
     use serde_json::json;
@@ -521,6 +522,51 @@ mod tests {
         assert_eq!((&body["id"], &body["data"]), (&json!("e-1"), &json!({ "n": 2 })));
         let key = ("Idempotency-Key".to_owned(), "e-1/out".to_owned());
         assert!(asked.headers.contains(&key), "{:?}", asked.headers);
+    }
+
+    /// What no header can hold, whoever sends it.
+    fn has_control(text: &str) -> bool {
+        text.chars().any(|letter| letter.is_ascii_control())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_event_of_any_text_can_be_sent(id in any_text(), subject in any_text()) {
+            let mut outgoing = testing::outgoing(json!({ "n": 2 }));
+            let mut stored = (*outgoing.stored).clone();
+            stored.envelope.id = id.as_str().into();
+            stored.envelope.subject = subject.as_str().into();
+            stored.envelope.kind = subject.as_str().into();
+            stored.envelope.source = subject.as_str().into();
+            outgoing.key = format!("{id}/out");
+            let outgoing = of_stored(stored, &outgoing);
+            let text = "url \"http://h/x\"\ncloudevents binary\n\
+                        header X-Id \"{{ event.id }} {{ event.subject }}\"\n\
+                        sign standard-webhooks secret=\"c2VjcmV0\"";
+            let notice = Notice { outgoing, title: subject, message: id.clone(), update: None };
+            let fetch = FakeFetch::answering(200, &[], "");
+            let settings = testing::settings::<Webhook>(text);
+            let services = testing::services(fetch.clone());
+            let notifier = smol::block_on(Webhook::open(settings, services)).unwrap();
+            smol::block_on(notifier.notify(&notice)).ok();
+            let asked = fetch.asked.lock().unwrap().remove(0);
+            for (name, value) in &asked.headers {
+                proptest::prop_assert!(!has_control(value), "{name}: {value:?}");
+            }
+            let key = asked.headers.iter().find(|header| header.0 == "Idempotency-Key").unwrap();
+            if id.bytes().all(|byte| byte.is_ascii_graphic()) {
+                proptest::prop_assert_eq!(&key.1, &notice.outgoing.key);
+            }
+        }
+    }
+
+    fn any_text() -> impl proptest::strategy::Strategy<Value = String> {
+        proptest::string::string_regex("[a-c%\n\r\t\u{0}\u{7f}\u{85}ü ]{1,8}|[!-~]{1,8}").unwrap()
+    }
+
+    fn of_stored(stored: store::StoredEvent, like: &Outgoing) -> Outgoing {
+        let globals = like.event().globals.clone();
+        Outgoing::new(std::sync::Arc::new(stored), globals, like.key.clone(), like.timeout)
     }
 
     #[test]
