@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -233,6 +234,31 @@ fn no_delivery_writes_to_a_file_of_the_store() {
     assert_eq!(engine.stop(), 0);
     assert!(place.data().join("free.jsonl").exists());
     assert_eq!(place.ids().len(), own.len() + 1);
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_any_more_ends_a_run_of_finite_sources() {
+    let lines: String = (0..200).map(|number| event(&format!("e{number}"), 400) + "\n").collect();
+    let place = Place::new(
+        "pipeline safety schema-version=1\nsource file in { path \"in.jsonl\" }\n\
+         sink sqlite events { path \"../data/events.db\"; retention { keep \"30d\" } }\n\
+         sink stdout seen\n",
+    );
+    std::fs::write(place.file().with_file_name("in.jsonl"), lines).expect("it is written");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(["run", "--once", "--set", "server.listen=127.0.0.1:0"])
+        .arg(place.file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    drop(run.stdout.take());
+    until("it ends", || run.try_wait().expect("it is ours").is_some());
+    let connection = Connection::open(place.database()).expect("it opens");
+    let reason = "SELECT DISTINCT reason FROM dead_letters WHERE stage = 'seen'";
+    let reason: String = connection.query_row(reason, [], |row| row.get(0)).expect("a letter");
+    assert!(reason.contains("its reader has closed it"), "{reason}");
 }
 
 /// Every file of the data folder with its bytes; the shared memory of the log has only locks.

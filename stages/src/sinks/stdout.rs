@@ -3,7 +3,7 @@
 use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use kernel::fault::{Cause, Fault};
 use language::{Context, Fields, NodeRow};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 /// The kind `stdout`.
 pub(super) struct Stdout {
@@ -40,8 +40,29 @@ impl Deliver for Stdout {
             let mut out = std::io::stdout().lock();
             out.write_all(&line).and_then(|()| out.flush())
         };
-        self.services.env.pools.outside.run(write).await?.map_err(|fault| {
-            Fault::transient(Cause::Other, format!("cannot write to standard output: {fault}"))
-        })
+        self.services.env.pools.outside.run(write).await?.map_err(|fault| fault_of(&fault))
+    }
+}
+
+/// Who read it and is gone never comes back.
+fn fault_of(fault: &std::io::Error) -> Fault {
+    match fault.kind() {
+        ErrorKind::BrokenPipe => {
+            Fault::permanent("cannot write to standard output: its reader has closed it")
+        }
+        _ => Fault::transient(Cause::Other, format!("cannot write to standard output: {fault}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::fault::FaultClass;
+
+    #[test]
+    fn a_pipe_whose_reader_is_gone_is_not_tried_again() {
+        let class = |kind: ErrorKind| fault_of(&kind.into()).class;
+        assert_eq!(class(ErrorKind::BrokenPipe), FaultClass::Permanent);
+        assert_eq!(class(ErrorKind::StorageFull), FaultClass::Transient);
     }
 }
