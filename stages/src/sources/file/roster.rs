@@ -125,6 +125,7 @@ impl FileRoster {
         self.troubles.note_too_many(result.is_cut.then_some(FILES_MAX));
         self.note_missing(result.files.is_empty() && result.faults.is_empty());
         self.troubles.note_walk(result.faults);
+        self.troubles.note_strange(result.strange);
         let index = TrackIndex::of(&self.tracks);
         let (known, unknown) = self.told_apart(result.files, &index);
         let paths = if unknown.is_empty() { HashMap::new() } else { self.paths() };

@@ -14,10 +14,14 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Most files whose trouble is kept apart.
 const TROUBLES_MAX: usize = 1024;
 
+/// Most that is named of what is no file.
+const STRANGE_NAMED: usize = 3;
+
 const FILE: &str = "file-unreadable";
 const FOLDER: &str = "folder-unreadable";
 const DESCRIPTORS: &str = "no-descriptors";
 const COMPRESSED: &str = "compressed-files";
+const STRANGE: &str = "not-a-file";
 const MISSING: &str = "file-missing";
 const TOO_MANY: &str = "too-many-files";
 const HOLE: &str = "nul-bytes";
@@ -32,6 +36,8 @@ pub(super) struct FileTroubles {
     walk: BTreeMap<PathBuf, WalkTrouble>,
     compressed: BTreeSet<PathBuf>,
     told_compressed: usize,
+    /// What the pattern matches and is no file, with what it is.
+    strange: Vec<(PathBuf, &'static str)>,
     is_short: bool,
     is_missing: bool,
 }
@@ -57,6 +63,7 @@ impl FileTroubles {
             walk: BTreeMap::new(),
             compressed: BTreeSet::new(),
             told_compressed: 0,
+            strange: Vec::new(),
             is_short: false,
             is_missing: false,
         }
@@ -163,6 +170,29 @@ impl FileTroubles {
             "everything read before the compression is already stored; make the pattern narrower, \
              or decompress files that were never read (`zcat FILE | engine run` with `source stdin`)",
         ));
+    }
+
+    /// What the last walk found that is no file: one note for the whole source.
+    pub(super) fn note_strange(&mut self, strange: Vec<(PathBuf, &'static str)>) {
+        if self.strange == strange {
+            return;
+        }
+        self.strange = strange;
+        if self.strange.is_empty() {
+            return self.health.clear(STRANGE);
+        }
+        let named = self.strange.iter().take(STRANGE_NAMED);
+        let named: Vec<String> =
+            named.map(|(path, kind)| format!("{} ({kind})", path.display())).collect();
+        let more = match self.strange.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let reason = format!("skips what is not a regular file: {}{more}", named.join(", "));
+        self.health.report(
+            HealthProblem::degraded(STRANGE, reason)
+                .advise("make the pattern narrower, or move them to another folder"),
+        );
     }
 
     /// Whether a path that has never been there is waited for.
@@ -305,6 +335,23 @@ mod tests {
             ["folder-unreadable cannot look into /logs/x: permission denied"]
         );
         troubles.note_walk(Vec::new());
+        assert_eq!(reasons(&health), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_file_gets_one_note_together_until_it_is_gone() {
+        let (health, mut troubles) = troubles();
+        let strange = |count: usize| {
+            let path = |number: usize| PathBuf::from(format!("/l/{number}"));
+            (0..count).map(|number| (path(number), "a pipe")).collect::<Vec<_>>()
+        };
+        troubles.note_strange(strange(1));
+        let note = "not-a-file skips what is not a regular file: /l/0 (a pipe)";
+        assert_eq!(reasons(&health), [note]);
+        troubles.note_strange(strange(5));
+        let note = format!("{note}, /l/1 (a pipe), /l/2 (a pipe) and 2 more");
+        assert_eq!(reasons(&health), [note]);
+        troubles.note_strange(Vec::new());
         assert_eq!(reasons(&health), Vec::<String>::new());
     }
 

@@ -14,6 +14,8 @@ use std::path::{Component, Path, PathBuf};
 pub(super) const FILES_MAX: usize = 65_536;
 /// Most folders looked into at once.
 const FOLDERS_MAX: usize = 16_384;
+/// Most of what is matched and no file that is remembered.
+const STRANGE_MAX: usize = 1024;
 
 /// As in shells: a `*` at the beginning of a name does not stand for a dot, so that swap files and
 /// half-written copies, which are named so, are left alone.
@@ -55,6 +57,8 @@ pub(super) struct WalkResult {
     pub(super) faults: Vec<WalkFault>,
     /// There is more than the limits allow.
     pub(super) is_cut: bool,
+    /// What the pattern matches and is no file, with what it is, in the order of the paths.
+    pub(super) strange: Vec<(PathBuf, &'static str)>,
     folders: usize,
 }
 
@@ -140,6 +144,11 @@ impl PathPattern {
         result.files.sort_by(|a, b| a.path.cmp(&b.path));
         result.files.dedup_by(|a, b| a.path == b.path);
         result.files = once_each(std::mem::take(&mut result.files));
+        // With `**` a folder is looked into, whatever its name.
+        if self.parts.iter().any(|part| matches!(part, PatternPart::Folders)) {
+            result.strange.retain(|(path, _)| !path.is_dir());
+        }
+        result.strange.sort();
         result
     }
 }
@@ -172,12 +181,10 @@ impl WalkResult {
                 continue;
             }
             let Ok(kind) = entry.file_type() else { continue };
-            if !rest.is_empty() {
-                if kind.is_dir() || kind.is_symlink() {
-                    self.visit(&entry.path(), rest);
-                }
-            } else if kind.is_file() || kind.is_symlink() {
+            if rest.is_empty() {
                 self.take(entry.path(), false);
+            } else if kind.is_dir() || kind.is_symlink() {
+                self.visit(&entry.path(), rest);
             }
         }
     }
@@ -194,6 +201,9 @@ impl WalkResult {
             Ok(metadata) if is_exact => {
                 let words = format!("it is {}, not a file", kind_of(&metadata));
                 self.note(path, io::Error::other(words), false);
+            }
+            Ok(metadata) if self.strange.len() < STRANGE_MAX => {
+                self.strange.push((path, kind_of(&metadata)));
             }
             Ok(_) => {}
             Err(fault) => self.note(path, fault, false),
@@ -348,6 +358,37 @@ mod tests {
         assert_eq!((result.files.len(), faults), (1, vec!["loop".to_owned()]));
         let fault = tree.walk("a").faults.pop().unwrap().fault;
         assert_eq!(fault.to_string(), "it is a folder, not a file");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_pattern_matches_and_is_no_file_is_named() {
+        use std::os::unix::fs::symlink;
+        let tree = Tree::new(&["logs/a.log", "logs/in/b.log"]);
+        let at = |name: &str| tree.0.path().join(name);
+        let _socket = std::os::unix::net::UnixListener::bind(at("logs/s.log")).unwrap();
+        symlink(at("logs/in"), at("logs/l.log")).unwrap();
+        symlink("/nowhere/at/all", at("logs/n.log")).unwrap();
+        for (pattern, expected) in [
+            (
+                "logs/*",
+                &[
+                    "logs/in a folder",
+                    "logs/l.log a folder",
+                    "logs/s.log a pipe, a socket or a device",
+                ][..],
+            ),
+            ("logs/*.log", &["logs/l.log a folder", "logs/s.log a pipe, a socket or a device"]),
+            ("logs/a*", &[]),
+            ("**/*", &["logs/s.log a pipe, a socket or a device"]),
+            ("logs/**", &["logs/s.log a pipe, a socket or a device"]),
+        ] {
+            let strange = tree.walk(pattern).strange.into_iter();
+            let shown = strange.map(|(path, kind)| {
+                format!("{} {kind}", tree.names(std::iter::once(path)).join(""))
+            });
+            assert_eq!(shown.collect::<Vec<_>>(), expected, "{pattern}");
+        }
     }
 
     #[test]
