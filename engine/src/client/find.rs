@@ -4,8 +4,11 @@ use super::{ClientFault, EngineArgs, address};
 use compiler::files::{self, PipelinePath};
 use compiler::load::{PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
+use compiler::spec::Spec;
 use kernel::regular_file;
+use language::Environment;
 use stages::catalog::Catalog;
+use stages::contract::SinkRole;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -89,30 +92,68 @@ fn beside(file: &Path) -> PathBuf {
     PipelinePath::of(file, None, None).folder
 }
 
-/// What a pipeline file says; `consequence` is what is not known where it has errors.
+/// The process's environment, in which what is not set is not missed: a command that only looks for
+/// an engine or its store needs none of the secrets that the engine needs.
+struct NothingMissed;
+
+impl Environment for NothingMissed {
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        ProcessEnvironment.value(name)
+    }
+}
+
+/// What a pipeline file says; `consequence` is what is not known where it has errors. Variables that
+/// are not set only matter to who needs them.
 pub(crate) fn plan_of(
     file: &Path,
     data: Option<&Path>,
     consequence: &str,
 ) -> Result<Plan, ClientFault> {
-    let bytes = files::read_pipeline(file)
-        .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
-    let place = &PipelinePath::of(file, None, data);
-    let catalog = &Catalog::built_in();
-    let loader =
-        PipelineLoader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
-    let name = file.display();
-    let plan =
-        PipelineTexts::of(&bytes, file).ok().and_then(|given| loader.read(&given).plan().0.plan);
+    let given = texts_of(file)?;
+    let plan = |environment: &dyn Environment| {
+        let given = given.as_ref()?;
+        reading(file, data, environment, |loader| loader.read(given).plan().0.plan)
+    };
+    let plan = plan(&ProcessEnvironment).or_else(|| plan(&NothingMissed));
     plan.ok_or_else(|| {
+        let name = file.display();
         ClientFault::new(format!("{name} has errors, so {consequence}; run `engine check {name}`"))
     })
 }
 
-/// Where the store of a pipeline file is.
+/// The texts of a pipeline file; `None` where it is no text.
+fn texts_of(file: &Path) -> Result<Option<PipelineTexts>, ClientFault> {
+    let bytes = files::read_pipeline(file)
+        .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
+    Ok(PipelineTexts::of(&bytes, file).ok())
+}
+
+fn reading<T>(
+    file: &Path,
+    data: Option<&Path>,
+    environment: &dyn Environment,
+    read: impl FnOnce(PipelineLoader<'_>) -> T,
+) -> T {
+    let place = &PipelinePath::of(file, None, data);
+    let catalog = &Catalog::built_in();
+    read(PipelineLoader { place, overrides: &[], catalog, environment })
+}
+
+/// Where the store of a pipeline file is, whatever else the file says.
 pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
-    let plan = plan_of(file, data, "its store is not known")?;
-    match plan.store {
+    if let Some(given) = texts_of(file)? {
+        let store = reading(file, data, &NothingMissed, |loader| {
+            loader.read(&given).spec().and_then(store_in)
+        });
+        if let Some(path) = store {
+            return Ok(path);
+        }
+    }
+    match plan_of(file, data, "its store is not known")?.store {
         Some((_, shape)) => Ok(shape.path),
         None => Err(ClientFault::new(format!(
             "{} has no store on disk, by which its engine could be found",
@@ -121,9 +162,50 @@ pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, Clie
     }
 }
 
+/// The store, as far as its own node is right: its path is a literal of the file, so a sign of a
+/// variable in it is a mistake.
+fn store_in(spec: &Spec) -> Option<PathBuf> {
+    let on = spec.sinks.iter().filter(|sink| !sink.is_disabled);
+    let path = on.map(|sink| sink.spec.shape()).find_map(|shape| match shape {
+        SinkRole::Store(shape) => Some(shape.path),
+        SinkRole::Stream(_) | SinkRole::Outside => None,
+    });
+    path.filter(|path| !path.to_string_lossy().contains("${"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_store_is_known_where_its_own_node_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.kdl");
+        let store = |more: &str, path: &str| {
+            let text = format!(
+                "pipeline p schema-version=1\nsource http in {{ path \"/e\" }}\n{more}\n\
+                 sink sqlite journal {{ path {path}; retention {{ keep \"30d\" }} }}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            store_of(&file, None).map_err(|fault| fault.reason)
+        };
+        let is_found = |more: &str| store(more, "\"a.db\"") == Ok(folder.path().join("a.db"));
+        for more in [
+            "",
+            "notify webhook hook { url (env)\"NOT_SET_HERE\" }",
+            "server { auth { token t (env)\"NOT_SET_HERE\" } }",
+            "limits { concurrency (env)\"NOT_SET_HERE\" }",
+            "sink stdout seen { when \"data.x +\" }",
+            "notify webhook hook { url \"nowhere\" }",
+            "nonsense",
+        ] {
+            assert!(is_found(more), "{more}");
+        }
+        for path in ["(env)\"NOT_SET_HERE\"", "\"${NOT_SET_HERE}/a.db\"", "1"] {
+            let refused = store("", path).unwrap_err();
+            assert!(refused.contains("has errors, so its store is not known"), "{refused}");
+        }
+    }
 
     #[test]
     fn an_address_may_be_short_and_holds_no_secret() {
