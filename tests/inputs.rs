@@ -117,6 +117,11 @@ fn a_secret_that_vanishes_is_named_until_it_is_back_and_a_rotated_one_is_taken()
 
 /// Runs a pipeline to its end with `E` set to nothing; the exit code and what it says.
 fn run_with_empty(folder: &Path, target: &str) -> (i32, String) {
+    with_value(folder, &["run", "--once", "--set", "server.listen=127.0.0.1:0"], "", target)
+}
+
+/// Calls the engine for a pipeline with a value in `E`; the exit code and all that it says.
+fn with_value(folder: &Path, arguments: &[&str], value: &str, target: &str) -> (i32, String) {
     let text = format!(
         "pipeline small schema-version=1\nsource file in {{ path \"in.jsonl\" }}\n\
          sink sqlite db {{ path \"db.sqlite\"; retention {{ keep \"1d\" }} }}\n{target}\n"
@@ -124,14 +129,39 @@ fn run_with_empty(folder: &Path, target: &str) -> (i32, String) {
     std::fs::write(folder.join("small.kdl"), text).expect("it writes");
     std::fs::write(folder.join("in.jsonl"), "{\"type\":\"x\"}\n").expect("it writes");
     let run = Command::new(env!("CARGO_BIN_EXE_engine"))
-        .args(["run", "small.kdl", "--once", "--set", "server.listen=127.0.0.1:0"])
+        .args(arguments)
+        .arg("small.kdl")
         .current_dir(folder)
         .env_clear()
-        .env("E", "")
+        .env("E", value)
         .output()
         .expect("it runs");
-    let said = String::from_utf8(run.stderr).expect("it is text");
+    let said = String::from_utf8([run.stdout, run.stderr].concat()).expect("it is text");
     (run.status.code().expect("it exits"), said)
+}
+
+#[test]
+fn a_variable_that_holds_what_the_file_could_not_say_is_refused_by_check_and_at_the_start() {
+    let url = "notify webhook t { url (env)\"E\" }";
+    let listen = "server { listen (env)\"E\" }";
+    for (target, value) in [
+        (url, "not a s3cret"),
+        (url, "ftp://s3cret/"),
+        (url, "http://127.0.0.1:99999/s3cret"),
+        (url, " http://127.0.0.1:1/s3cret"),
+        ("notify slack t { url (env)\"E\" }", "s3cret"),
+        ("enrich http t { get (env)\"E\" }", "s3cret"),
+        (listen, "abc"),
+        (listen, "8600"),
+        (listen, "127.0.0.1:99999"),
+    ] {
+        let folder = TempDir::new().expect("a folder");
+        for arguments in [&["check"][..], &["run", "--once"]] {
+            let (code, said) = with_value(folder.path(), arguments, value, target);
+            assert_eq!((code, said.contains("the value of `E`")), (1, true), "{value}: {said}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Environment for Bare {
     }
 }
 
-/// An environment in which every variable is set.
+/// An environment in which every variable is set: to its name, or to a URL where it is called one.
 pub(crate) struct Full;
 
 impl Environment for Full {
@@ -58,7 +58,8 @@ impl Environment for Full {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        Some(name.to_owned())
+        let scheme = if name.contains("URL") { "http://" } else { "" };
+        Some(format!("{scheme}{name}"))
     }
 }
 

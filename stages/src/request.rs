@@ -5,7 +5,7 @@ use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Roots, Scope, Template};
 use language::spanned::{Span, Spanned};
-use language::{Fields, MissingSetting, Needed, Scalar, Setting};
+use language::{Context, Fields, MissingSetting, Needed, Scalar, Setting};
 
 /// A text as the file gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,9 +135,39 @@ fn header_value(text: &Ready, scope: &Scope<'_>) -> String {
     }
 }
 
+/// Reports a URL that cannot be used, as far as it is known: what the file says, and what a
+/// variable or a file holds. *Never:* a value from outside in a message.
+pub(crate) fn check_url(text: &Text, context: &mut Context<'_>) -> bool {
+    check_written_url(text, context.diagnostics) && check_known_url(text, context)
+}
+
+/// The URL with what its variables hold, where it is the same for every event.
+fn check_known_url(text: &Text, context: &mut Context<'_>) -> bool {
+    let setting = &text.setting.value;
+    let Ok(url) = setting.resolve(context.environment) else { return true };
+    // Of an empty one the environment says that it is missing.
+    let is_from_outside = matches!(setting, Setting::Variable { .. } | Setting::File { .. });
+    if url.is_empty() || !is_from_outside && url.contains("{{") {
+        return true;
+    }
+    let Err(fault) = wire::check_url(&url) else { return true };
+    let message = match setting {
+        Setting::Literal(_) => "this is not an HTTP URL".to_owned(),
+        Setting::Parts(_) => "with what its variables hold, this is not an HTTP URL".to_owned(),
+        Setting::Variable { name, .. } => format!("the value of `{name}` is not an HTTP URL"),
+        Setting::File { .. } => "this file does not hold an HTTP URL".to_owned(),
+    };
+    context
+        .diagnostics
+        .push(Rule::WrongArgument, message)
+        .at(text.setting.span.clone(), fault.reason)
+        .help("give the whole URL, such as \"http://127.0.0.1:8700/weather\"");
+    false
+}
+
 /// Reports a URL that is not HTTP, or whose host an event could choose. A variable inside it may
 /// be the host; what an event brings may not.
-pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
+fn check_written_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
     let Some(url) = text.setting.value.outline() else { return true };
     // What cannot be read as a template was reported as one.
     let url = Template::parse(&url, Roots::EVENT).map_or(url, |it| it.with_fixed(stand_in));
@@ -277,9 +307,60 @@ mod tests {
     fn found(url: &str) -> Vec<String> {
         let source = SourceText { name: "a.kdl".to_owned(), text: url.to_owned() };
         let mut diagnostics = Diagnostics::new(Arc::new(source));
-        let is_good = check_url(&text(url), &mut diagnostics);
+        let is_good = check_written_url(&text(url), &mut diagnostics);
         assert_eq!(is_good, diagnostics.found().is_empty(), "{url}");
         diagnostics.found().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_a_variable_holds_is_checked_like_what_the_file_says_and_not_shown() {
+        let held = [
+            ("GOOD", "http://h/x"),
+            ("TEMPLATE", "http://h/{{x}}"),
+            ("HOST", "h"),
+            ("EMPTY", ""),
+            ("TEXT", "s3cret"),
+            ("FTP", "ftp://s3cret/"),
+            ("PORT", "http://s3cret:99999/"),
+            ("BLANK", " http://s3cret/"),
+        ];
+        let environment = testing::TestVariables(held.into());
+        let found = |setting: Setting| {
+            let source = SourceText { name: "a.kdl".to_owned(), text: "x".to_owned() };
+            let mut diagnostics = Diagnostics::new(Arc::new(source));
+            let mut context = Context {
+                diagnostics: &mut diagnostics,
+                files: &mut testing::no_files(),
+                environment: &environment,
+            };
+            let text = Text { setting: Spanned::new(setting, 0..1), is_optional: false };
+            let is_good = check_url(&text, &mut context);
+            assert_eq!(is_good, diagnostics.found().is_empty());
+            diagnostics.found().iter().map(|it| format!("{it:?}")).collect::<Vec<_>>().join("\n")
+        };
+        let variable = |name: &str| Setting::Variable { name: name.to_owned(), default: None };
+        for good in ["GOOD", "TEMPLATE", "EMPTY", "UNSET"] {
+            assert_eq!(found(variable(good)), "", "{good}");
+        }
+        for bad in ["TEXT", "FTP", "PORT", "BLANK"] {
+            let found = found(variable(bad));
+            assert!(found.contains(&format!("the value of `{bad}` is not an HTTP URL")), "{found}");
+            assert!(!found.contains("s3cret"), "{found}");
+        }
+        for (parts, is_good) in [
+            ("http://${HOST}/x", true),
+            ("http://${HOST}:8600/{{ data.x }}", true),
+            ("${GOOD}/y", true),
+            ("http://${UNSET}/x", true),
+            ("http://h:${TEXT}/x", false),
+            ("${FTP}x", false),
+        ] {
+            let found = found(Setting::of_text(parts));
+            assert_eq!(found.is_empty(), is_good, "{parts}: {found}");
+            assert!(!found.contains("s3cret"), "{found}");
+        }
+        let unreachable = found(Setting::of_text("http://127.0.0.1:99999/"));
+        assert!(unreachable.contains("the URL's port is not valid"), "{unreachable}");
     }
 
     fn render(url: &str, event: &Event) -> Result<String, Fault> {

@@ -78,6 +78,11 @@ impl Environment for TestVariables {
     }
 }
 
+/// A folder without files.
+pub(crate) fn no_files() -> impl Files {
+    FakeFiles(&[], Path::new("/nowhere"))
+}
+
 struct FakeFiles<'a>(&'a [(&'a str, &'a str)], &'a Path);
 
 impl Files for FakeFiles<'_> {

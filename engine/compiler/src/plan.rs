@@ -395,7 +395,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     let order = order::of(&spec.enrichments, context.diagnostics);
     claims::check(&spec, context.diagnostics);
     claims::programs(&spec, context.diagnostics);
-    environment::check_listen(&spec.server, context.diagnostics);
+    environment::check_listen(&spec.server, context);
     let off = environment::missing(&spec, context);
     let message_schemas: Vec<_> = spec
         .sources

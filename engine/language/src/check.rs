@@ -8,7 +8,7 @@ mod secrets;
 mod units;
 mod unknown;
 
-pub use scalars::{as_name, is_name};
+pub use scalars::{as_name, is_name, is_socket};
 
 use super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::table::{Arity, KindRow, NodeRow, Prop};

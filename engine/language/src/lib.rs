@@ -22,7 +22,8 @@ mod value;
 mod words;
 
 pub use check::{
-    Kinds, MeantWords, NodeRole, as_name, check, check_file, child_groups, correct, is_name, usage,
+    Kinds, MeantWords, NodeRole, as_name, check, check_file, child_groups, correct, is_name,
+    is_socket, usage,
 };
 pub use describe::write_bytes;
 pub use fields::{Context, Fields, FileFault, Files, FilledFields, Scalar};

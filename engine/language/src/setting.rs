@@ -63,7 +63,7 @@ pub trait Environment: Send + Sync {
     /// Whether the variable is set, perhaps to nothing.
     fn is_set(&self, name: &str) -> bool;
     /// Whether the variable is set to nothing, as a line `NAME=` of an environment file does it. A
-    /// check asks this; it never asks for a value.
+    /// check asks this; for a value it asks only where that must be an address.
     fn is_empty(&self, _name: &str) -> bool {
         false
     }
@@ -164,7 +164,8 @@ impl Setting {
         }
     }
 
-    /// The value. For running only; `check` never calls this for a secret.
+    /// The value. For running; a check looks only at what must be a URL or an address, and never
+    /// shows it.
     pub fn resolve(&self, environment: &dyn Environment) -> Result<String, MissingSetting> {
         match self {
             Setting::Literal(text) => Ok(text.clone()),

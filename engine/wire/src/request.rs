@@ -40,9 +40,8 @@ pub(super) struct PreparedRequest {
 
 impl PreparedRequest {
     pub(super) fn new(request: &FetchRequest) -> Result<Self, Fault> {
-        let uri = Uri::try_from(&request.url)
-            .map_err(|fault| Fault::permanent(format!("the URL is not valid: {fault}")))?;
-        let endpoint = Arc::new(Endpoint::of(&uri)?);
+        let (uri, endpoint) = parse_url(&request.url)?;
+        let endpoint = Arc::new(endpoint);
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| Fault::permanent("the request's method is not valid"))?;
         let headers = headers_of(request)?;
@@ -58,6 +57,18 @@ impl PreparedRequest {
         }
         Ok(PreparedRequest { endpoint, start, is_joined, call })
     }
+}
+
+fn parse_url(url: &str) -> Result<(Uri, Endpoint), Fault> {
+    let uri = Uri::try_from(url)
+        .map_err(|fault| Fault::permanent(format!("the URL is not valid: {fault}")))?;
+    let endpoint = Endpoint::of(&uri)?;
+    Ok((uri, endpoint))
+}
+
+/// Whether a request can be made with this URL; the fault says why not, without a part of it.
+pub fn check_url(url: &str) -> Result<(), Fault> {
+    parse_url(url).map(drop)
 }
 
 impl Endpoint {

@@ -73,7 +73,7 @@ impl AttachSetting {
         let from = match (node.arg(0), node.prop("file")) {
             (Some(url), None) => {
                 let url = Text::read(&url)?;
-                check_url(&url, context.diagnostics).then_some(AttachSource::Url(url))?
+                check_url(&url, context).then_some(AttachSource::Url(url))?
             }
             (None, Some(path)) => Self::file(&node, &path, context)?,
             (given, _) => {

@@ -69,7 +69,7 @@ impl Kind for Discord {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<DiscordSettings> {
         let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
-        let bad = urls.iter().filter(|url| !check_url(url, context.diagnostics)).count();
+        let bad = urls.iter().filter(|url| !check_url(url, context)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));

@@ -68,7 +68,7 @@ impl Kind for Gotify {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GotifySettings> {
         let url = Text::read_child(fields, "url");
-        let url = url.filter(|url| check_url(url, context.diagnostics));
+        let url = url.filter(|url| check_url(url, context));
         let (tokens, level) = (Text::read_all(fields, "token"), LevelSetting::read(fields));
         let tokens = tokens?;
         check_twice(&tokens, "token", context.diagnostics);

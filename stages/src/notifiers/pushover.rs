@@ -121,7 +121,7 @@ impl Kind for Pushover {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<PushoverSettings> {
         let url = fields.setting("url").arg(0, Text::read);
-        let is_http = check_url(&url, context.diagnostics);
+        let is_http = check_url(&url, context);
         let (token, users) = (Text::read_child(fields, "token"), Text::read_all(fields, "user"));
         let (sound, emergency) = (Text::read_child(fields, "sound"), Emergency::read(fields));
         let (click, level) = (link::read(fields), LevelSetting::read(fields));

@@ -142,8 +142,8 @@ impl Kind for Slack {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SlackSettings> {
         let (click, buttons) = (link::read(fields), button::read(fields, context));
         let targets = match check_ways(fields, context.diagnostics)? {
-            SlackWay::Webhook => read_webhooks(fields, context.diagnostics)?,
-            SlackWay::Bot => read_channels(fields, context.diagnostics)?,
+            SlackWay::Webhook => read_webhooks(fields, context)?,
+            SlackWay::Bot => read_channels(fields, context)?,
         };
         Some(SlackSettings { targets, click, buttons })
     }
@@ -194,25 +194,19 @@ fn check_ways(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Slac
     }
 }
 
-fn read_webhooks(
-    fields: &Fields<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<SlackTargetText>> {
+fn read_webhooks(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<SlackTargetText>> {
     let urls = Text::read_all(fields, "url")?;
-    let bad = urls.iter().filter(|url| !check_url(url, diagnostics)).count();
-    check_twice(&urls, "webhook", diagnostics);
+    let bad = urls.iter().filter(|url| !check_url(url, context)).count();
+    check_twice(&urls, "webhook", context.diagnostics);
     (bad == 0).then(|| urls.into_iter().map(SlackTargetText::Webhook).collect())
 }
 
-fn read_channels(
-    fields: &Fields<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<SlackTargetText>> {
+fn read_channels(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<SlackTargetText>> {
     let api = fields.setting("api").arg(0, Text::read);
-    let is_http = check_url(&api, diagnostics);
+    let is_http = check_url(&api, context);
     let (token, channels) =
         (Text::read_child(fields, "token")?, Text::read_all(fields, "channel")?);
-    check_twice(&channels, "channel", diagnostics);
+    check_twice(&channels, "channel", context.diagnostics);
     let target =
         |channel| SlackTargetText::Channel { api: api.clone(), token: token.clone(), channel };
     is_http.then(|| channels.into_iter().map(target).collect())

@@ -88,7 +88,7 @@ impl Kind for Telegram {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<TelegramSettings> {
         let url = fields.setting("url").arg(0, Text::read);
-        let is_http = check_url(&url, context.diagnostics);
+        let is_http = check_url(&url, context);
         let (token, chats) = (Text::read_child(fields, "token"), Text::read_all(fields, "chat"));
         let level = LevelSetting::read(fields);
         let chats = chats?;

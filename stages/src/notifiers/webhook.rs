@@ -136,7 +136,7 @@ impl Kind for Webhook {
         let url = fields.child("url").and_then(|child| Text::read(&child.arg(0)?));
         let method: Option<WebhookMethod> =
             fields.child("method").and_then(|child| child.arg(0)?.choice());
-        let url = url.filter(|url| request::check_url(url, context.diagnostics))?;
+        let url = url.filter(|url| request::check_url(url, context))?;
         let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
         let headers = request::read_headers(fields);
         let batch = fields.child("batch").and_then(|child| {

@@ -135,7 +135,7 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
         }
     };
     let url = Text::read(&node.arg(0)?)?;
-    request::check_url(&url, context.diagnostics).then_some((method, url))
+    request::check_url(&url, context).then_some((method, url))
 }
 
 impl EnrichKind for HttpEnricher {

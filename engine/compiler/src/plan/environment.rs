@@ -3,7 +3,7 @@
 use crate::spec::{Name, ServerSettings, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;
-use language::{Context, Environment, MissingSetting, Setting, nearest};
+use language::{Context, Environment, MissingSetting, Setting, is_socket, nearest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -79,7 +79,9 @@ pub(crate) fn report(
 }
 
 /// An address that others can reach needs `auth`.
-pub(super) fn check_listen(server: &ServerSettings, diagnostics: &mut Diagnostics) {
+pub(super) fn check_listen(server: &ServerSettings, context: &mut Context<'_>) {
+    check_known_address(&server.listen, context);
+    let diagnostics = &mut *context.diagnostics;
     let Some(address) = server.listen.value.literal() else { return };
     if server.has_auth || is_loopback(address) {
         return;
@@ -90,6 +92,23 @@ pub(super) fn check_listen(server: &ServerSettings, diagnostics: &mut Diagnostic
         .push(Rule::OpenListen, "the API would be open to the network")
         .at(server.listen.span.clone(), label)
         .help("add `auth { token NAME (env)\"NAME\" }`, or listen on `127.0.0.1`");
+}
+
+/// An address that a variable or a file holds must be one, as in the pipeline file.
+fn check_known_address(listen: &Spanned<Setting>, context: &mut Context<'_>) {
+    let Ok(address) = listen.value.resolve(context.environment) else { return };
+    if listen.value.literal().is_some() || address.is_empty() || is_socket(&address) {
+        return;
+    }
+    let what = match &listen.value {
+        Setting::Variable { name, .. } => format!("the value of `{name}`"),
+        _ => "what `listen` takes from outside the file".to_owned(),
+    };
+    context
+        .diagnostics
+        .push(Rule::WrongArgument, format!("{what} must be an address such as `127.0.0.1:8600`"))
+        .at(listen.span.clone(), "an address and a port")
+        .help("set it to a host and a port, such as `127.0.0.1:8600`");
 }
 
 /// Whether only this machine reaches the address.

@@ -708,7 +708,7 @@ fn is_host_and_path(text: &str) -> bool {
 }
 
 /// Whether a text is `HOST:PORT`.
-fn is_socket(text: &str) -> bool {
+pub fn is_socket(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-');
