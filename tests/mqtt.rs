@@ -262,6 +262,36 @@ fn a_wrong_password_is_called_so_everywhere_until_it_is_right() {
 }
 
 #[test]
+fn a_password_that_is_refused_later_is_said_in_the_log() {
+    let users = |folder: &Path| {
+        let file = set_password(folder, "s3cret");
+        format!("allow_anonymous false\npassword_file {}", file.display())
+    };
+    let Some(mut broker) = Broker::with("a password", users) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!(
+        "url \"{}\"\nusername home\npassword \"s3cret\"\ntopic a\nmap {{ type \"'a'\" }}",
+        broker.url(),
+    );
+    let data = folder.path().join("data");
+    let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    broker.end();
+    let has = |code: &str| problems(&engine).iter().any(|problem| problem.0 == code);
+    until("it is disconnected", || has("disconnected"));
+    set_password(broker.folder(), "0ther");
+    broker.begin();
+    until("it is refused", || has("unauthorized"));
+    assert!(!has("disconnected"));
+    let line = engine.wait_for("are not allowed");
+    assert!(line.contains("source home"), "{line}");
+    set_password(broker.folder(), "s3cret");
+    broker.read_again();
+    until("all is well", || problems(&engine).is_empty());
+    assert_eq!(engine.stop(), 0);
+}
+
+#[test]
 fn a_test_needs_no_broker() {
     let folder = tempfile::tempdir().unwrap();
     let source = "url (env)\"MQTT_URL\"\ntopic \"zigbee/+device/state\"\n\

@@ -13,7 +13,8 @@ use crate::contract::{Claim, Services};
 use crate::request::{Text, resolve};
 use kernel::choice;
 use kernel::choice::Choice;
-use kernel::fault::Fault;
+use kernel::fault::{Fault, FaultClass};
+use kernel::health::{HealthProblem, PartHealth};
 use kernel::regular_file;
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::{Span, Spanned};
@@ -40,6 +41,28 @@ choice! {
 }
 
 /// The nodes that say where the broker is.
+/// The code of a part that is not connected.
+const DISCONNECTED: &str = "disconnected";
+/// The code of a part that the broker does not let in, until somebody corrects something.
+const UNAUTHORIZED: &str = "unauthorized";
+
+/// There is no connection. What keeps it away has one of two codes, so that a change from one to
+/// the other is news, and is logged.
+pub(crate) fn disconnected(health: &PartHealth, fault: &Fault, reason: String, advice: &str) {
+    let (code, other) = match fault.class {
+        FaultClass::Configuration => (UNAUTHORIZED, DISCONNECTED),
+        FaultClass::Transient | FaultClass::Permanent => (DISCONNECTED, UNAUTHORIZED),
+    };
+    health.report(HealthProblem::failed(code, reason).advise(advice));
+    health.clear(other);
+}
+
+/// There is a connection.
+pub(crate) fn connected(health: &PartHealth) {
+    health.clear(DISCONNECTED);
+    health.clear(UNAUTHORIZED);
+}
+
 pub(crate) const BROKER: &[NodeRow] = &[
     NodeRow::new("url", "the broker: `mqtt://HOST`, or `mqtts://HOST` with TLS; the ports are 1883 and 8883 unless it names one")
         .examples(&[r#"url "mqtt://127.0.0.1:1883""#, r#"url (env)"MQTT_URL""#])

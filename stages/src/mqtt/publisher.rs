@@ -8,7 +8,7 @@
 //! when it is sent.
 
 use super::connection::{BrokerLink, Hello, OutMessage, Packet, Subscription};
-use super::{Broker, CONNECT_TIMEOUT};
+use super::{Broker, CONNECT_TIMEOUT, connected, disconnected};
 use crate::contract::Services;
 use kernel::env::{Pending, within};
 use kernel::fault::{Cause, Fault, FaultClass};
@@ -32,8 +32,6 @@ const PACKET_MAX: u32 = 1 << 20;
 /// Topics of which is known what was last kept there.
 const TOPICS_MAX: usize = 10_000;
 
-/// The code of a target that is not connected, while nothing is delivered.
-const DISCONNECTED: &str = "disconnected";
 /// The code of a target whose announcements the broker does not take.
 const REFUSED: &str = "announcement-refused";
 /// An announcement that was refused is not tried again before this.
@@ -286,7 +284,7 @@ impl Publisher {
             link.subscribe(&births)?;
         }
         self.announce(&mut link).await?;
-        self.services.health.clear(DISCONNECTED);
+        connected(&self.services.health);
         Ok(link)
     }
 
@@ -344,7 +342,7 @@ impl Publisher {
         };
         let shown = kernel::time::write_duration(wait);
         let reason = format!("{}; the next attempt is within {shown}", fault.reason);
-        self.services.health.report(HealthProblem::failed(DISCONNECTED, reason).advise(advice));
+        disconnected(&self.services.health, fault, reason, advice);
     }
 
     /// Publishes for a delivery, as long as somebody waits for it.

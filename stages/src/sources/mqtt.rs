@@ -14,7 +14,7 @@ use crate::contract::{
 };
 use crate::mqtt::connection::{BrokerLink, Hello, Packet, Publish, Subscription};
 use crate::mqtt::topic::{TopicError, TopicFilter};
-use crate::mqtt::{BROKER, Broker, BrokerSettings};
+use crate::mqtt::{BROKER, Broker, BrokerSettings, connected, disconnected};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::fault::{Cause, Fault, FaultClass};
@@ -44,7 +44,6 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// How long it is shown that the broker has lost the session.
 const LOST_SHOWN: Duration = Duration::from_secs(60);
 
-const DISCONNECTED: &str = "disconnected";
 const REFUSED: &str = "subscription-refused";
 const SESSION_LOST: &str = "session-lost";
 
@@ -422,8 +421,7 @@ impl MqttSource {
         };
         let shown = kernel::time::write_duration(wait);
         let reason = format!("{}; the next attempt is within {shown}", fault.reason);
-        let problem = HealthProblem::failed(DISCONNECTED, reason);
-        self.services.health.report(problem.advise(advice));
+        disconnected(&self.services.health, fault, reason, advice);
     }
 
     /// One connection, from the first byte to its end.
@@ -497,7 +495,7 @@ impl<'a> LinkRun<'a> {
     async fn run(&mut self) -> Result<MqttSourceNever, LinkEnd> {
         self.begin().await?;
         if self.asked.is_empty() {
-            self.source.services.health.clear(DISCONNECTED);
+            connected(&self.source.services.health);
         }
         loop {
             let mut batch = MessageBatch::default();
@@ -660,7 +658,7 @@ impl<'a> LinkRun<'a> {
     async fn subscribed(&mut self, results: Vec<Result<(), String>>) -> Result<(), LinkEnd> {
         let asked = std::mem::take(&mut self.asked);
         let health = &self.source.services.health;
-        health.clear(DISCONNECTED);
+        connected(health);
         let mut refused = Vec::new();
         for (index, result) in asked.into_iter().zip(results) {
             let filter = self.source.settings.topics[index].filter.text();
