@@ -471,8 +471,21 @@ fn in_the_way(path: &Path) -> Option<&Path> {
     path.ancestors().skip(1).find(|folder| folder.is_file())
 }
 
+/// What is a link to nothing where the path to the store has a folder.
+fn dangling(path: &Path) -> Option<(&Path, PathBuf)> {
+    let links = path.ancestors().filter_map(|folder| Some((folder, folder.read_link().ok()?)));
+    links.filter(|(link, _)| matches!(link.try_exists(), Ok(false))).last()
+}
+
 /// Why a file cannot be had, and what to do.
 pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
+    if let Some((link, target)) = dangling(path) {
+        return OpenError::Create(format!(
+            "{} is a link to {}, which does not exist; create that folder, or remove the link",
+            link.display(),
+            target.display()
+        ));
+    }
     let is_blocked = matches!(fault.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists);
     if let Some(file) = in_the_way(path).filter(|_| is_blocked) {
         return OpenError::Create(format!(
@@ -512,6 +525,24 @@ mod tests {
         let refused = refused(Path::new("x.db"), &Error::from(kind));
         assert_eq!(refused.exit_code(), code);
         assert!(refused.to_string().contains(says), "{refused}");
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_called_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(at("gone"), at("data")).unwrap();
+        for name in ["data/a.db", "data/below/a.db"] {
+            let refused = StoreFiles::take(&at(name)).unwrap_err();
+            let says = format!(
+                "{} is a link to {}, which does not exist",
+                at("data").display(),
+                at("gone").display()
+            );
+            assert_eq!(refused.exit_code(), 73);
+            assert!(refused.to_string().starts_with(&says), "{refused}");
+        }
+        assert!(!at("gone").exists());
     }
 
     #[test]
