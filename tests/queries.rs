@@ -111,6 +111,10 @@ fn counts_over_time_fill_their_gaps() {
     assert!(stats["stages"][0]["p95_micros"].is_u64() && stats["duration"]["p50_micros"].is_u64());
     let (status, _) = engine.ask("GET", "/api/series?since=-9000h", b"");
     assert_eq!(status, 400, "too many buckets");
+    for (bound, path) in [("since", "events"), ("until", "events"), ("since", "dead-letters")] {
+        let path = format!("/api/{path}?{bound}=9999-12-31T23:59:59Z");
+        assert_eq!(engine.ask("GET", &path, b"").0, 200, "{path}");
+    }
 }
 
 #[test]

@@ -33,6 +33,19 @@ impl Timestamp {
         })
     }
 
+    /// The same for a bound: of the days at both ends of the calendar that have no time of their
+    /// own here, such as the last one of the year 9999, the nearest time that there is.
+    pub fn parse_bound(text: &str) -> Option<Self> {
+        Timestamp::parse(text).or_else(|| {
+            let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+            let (offset, _) = (pieces.to_numeric_offset()?, pieces.time()?);
+            debug_assert!(offset.seconds().abs() < 100 * 3600, "jiff has read it");
+            let is_late = 0 < pieces.date().year();
+            let end = if is_late { jiff::Timestamp::MAX } else { jiff::Timestamp::MIN };
+            Some(Timestamp(end.as_microsecond()))
+        })
+    }
+
     /// Unix seconds with a fraction.
     pub fn unix_seconds(self) -> f64 {
         self.0 as f64 / 1e6
@@ -228,6 +241,19 @@ mod tests {
         check("-000001-12-31T23:59:59.999Z", "-001-12-31T23:59:59.999Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), "294247-01-10T04:00:54.775Z");
         assert_eq!(Timestamp(i64::MIN).to_string(), "-290308-12-21T19:59:05.224Z");
+    }
+
+    #[test]
+    fn a_bound_may_be_at_either_end_of_the_calendar() {
+        let bound = |text: &str| Timestamp::parse_bound(text).map(|it| it.to_string());
+        for last in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00+01:00", "9999-12-31 12:00:00Z"] {
+            assert_eq!(bound(last).as_deref(), Some("9999-12-30T22:00:00.999Z"), "{last}");
+        }
+        assert!(bound("-009999-01-01T00:00:00Z").is_some());
+        assert_eq!(bound("2026-01-01T00:00:00Z").as_deref(), Some("2026-01-01T00:00:00.000Z"));
+        for wrong in ["9999-12-31", "9999-12-31T23:59:59", "9999-13-31T00:00:00Z", "soon", ""] {
+            assert_eq!(bound(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn search(
 pub(super) fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     match text.strip_prefix('-') {
         Some(back) => Some(now.minus(parse_duration(back)?)),
-        None => Timestamp::parse(text),
+        None => Timestamp::parse_bound(text),
     }
 }
 
