@@ -61,15 +61,54 @@ pub(crate) const PROGRAM: &[NodeRow] = &[
         .otherwise("the user of the engine"),
 ];
 
+/// How arguments begin that no path of a program has behind a blank.
+const SHELL_SIGNS: [char; 10] = ['-', '/', '\'', '"', '|', '>', '<', '&', '$', '{'];
+
+/// The words of a command line, where quotes and templates hold blanks together; `None` where a
+/// quote has no end.
+fn shell_words(line: &str) -> Option<Vec<String>> {
+    let (mut words, mut word) = (Vec::new(), None::<String>);
+    let (mut quote, mut braces) = (None, 0_usize);
+    for letter in line.chars() {
+        let is_end = quote.is_none() && braces == 0 && letter.is_whitespace();
+        if is_end {
+            words.extend(word.take());
+            continue;
+        }
+        let text = word.get_or_insert_default();
+        match (letter, quote) {
+            (_, Some(open)) if letter == open && braces == 0 => quote = None,
+            ('\'' | '"', None) if braces == 0 => quote = Some(letter),
+            _ => {
+                braces = match letter {
+                    '{' => braces + 1,
+                    '}' => braces.saturating_sub(1),
+                    _ => braces,
+                };
+                text.push(letter);
+            }
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
+}
+
 /// What is wrong with the first word of a command: message, label and help.
 fn bad_program(word: &str, is_alone: bool) -> Option<(String, &'static str, String)> {
-    let words: Vec<&str> = word.split_whitespace().collect();
-    let is_shell = |text: &&str| text.starts_with(['-', '/', '\'', '"', '|', '>', '<', '&', '$']);
-    if is_alone && words.iter().skip(1).any(is_shell) {
-        let (program, arguments) = words.split_first()?;
-        let program = if program.contains('/') { "" } else { "/usr/bin/" }.to_owned() + program;
-        let quoted = [&*program].into_iter().chain(arguments.iter().copied());
-        let quoted: Vec<String> = quoted.map(|quoted| format!("{quoted:?}")).collect();
+    let parts: Vec<&str> = word.split_whitespace().collect();
+    let is_shell = |text: &&str| text.starts_with(SHELL_SIGNS);
+    if is_alone && parts.iter().skip(1).any(is_shell) {
+        // What only a shell does is left to one; everything else is given word by word.
+        let words = match word.contains(['|', '>', '<', '&', ';', '$', '`']) {
+            true => None,
+            false => shell_words(word),
+        };
+        let mut words =
+            words.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), word.to_owned()]);
+        if let Some(program) = words.first_mut().filter(|program| !program.contains('/')) {
+            program.insert_str(0, "/usr/bin/");
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
         return Some((
             format!("`{word}` is a command line, and no shell reads it"),
             "the program and its arguments are separate texts",
@@ -516,6 +555,25 @@ pub(crate) fn with_texts(event: &str, notice: &Notice) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_is_taken_apart_as_a_shell_would() {
+        let check = |line: &str, expected: Option<&[&str]>| {
+            let words = shell_words(line);
+            let words = words.as_ref().map(|words| words.iter().map(String::as_str).collect());
+            assert_eq!(words, expected.map(<[&str]>::to_vec), "{line}");
+        };
+        check("sh -c 'echo hi'", Some(&["sh", "-c", "echo hi"]));
+        check(r#"a "b c"'d e' ''"#, Some(&["a", "b cd e", ""]));
+        check("echo {{ data.a | upper }} x", Some(&["echo", "{{ data.a | upper }}", "x"]));
+        check("echo 'no end", None);
+        // What a shell is needed for is left to one.
+        for line in ["echo hi | logger", "/bin/a -b > c", "a -b; c", "a -b && c", "echo $HOME"] {
+            let (_, _, help) = bad_program(line, true).expect("a command line");
+            assert_eq!(help, format!("write `command \"/bin/sh\" \"-c\" {line:?}`"));
+        }
+        assert!(bad_program("/opt/my program", true).is_none());
+    }
 
     #[test]
     fn an_account_is_found_by_its_whole_name() {
