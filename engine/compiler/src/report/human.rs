@@ -24,6 +24,12 @@ pub fn human(found: &[Diagnostic], colour: bool, width: usize) -> String {
             writeln!(text, "{} {} {message}", it.rule.code(), place(it))
                 .expect("writing into a text does not fail");
         }
+        // Each part of a finding would begin like a finding of its own.
+        for severity in ["\nError: \n", "\nWarning: \n"] {
+            while let Some(at) = text[start..].find(severity).filter(|_| !it.related.is_empty()) {
+                text.replace_range(start + at + 1..start + at + severity.len(), "");
+            }
+        }
         text.push('\n');
     }
     if SHOWN_MAX < found.len() {

@@ -28,6 +28,8 @@ pub(super) struct FindingView<'a> {
     labels: Vec<Label>,
     excerpt: Excerpt,
     related: Vec<FindingView<'a>>,
+    /// Whether it is a part of another finding, and shows no code again.
+    is_part: bool,
 }
 
 impl<'a> FindingView<'a> {
@@ -40,8 +42,15 @@ impl<'a> FindingView<'a> {
             help: finding.help.as_deref().map(escaped),
             labels,
             excerpt,
-            related: finding.related.iter().map(|it| FindingView::new(it, width)).collect(),
+            related: finding.related.iter().map(|it| FindingView::part(it, width)).collect(),
+            is_part: false,
         }
+    }
+}
+
+impl<'a> FindingView<'a> {
+    fn part(finding: &'a Diagnostic, width: usize) -> Self {
+        FindingView { is_part: true, ..FindingView::new(finding, width) }
     }
 }
 
@@ -62,7 +71,7 @@ impl std::error::Error for FindingView<'_> {}
 
 impl miette::Diagnostic for FindingView<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        miette::Diagnostic::code(self.finding)
+        miette::Diagnostic::code(self.finding).filter(|_| !self.is_part)
     }
 
     fn severity(&self) -> Option<miette::Severity> {
