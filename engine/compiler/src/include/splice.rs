@@ -171,6 +171,11 @@ impl Splice<'_> {
                 .help("delete one of the `include` on the way");
             return None;
         }
+        if self.texts.has(&name) {
+            self.report(wanted.span.clone(), "this file is included twice", "again")
+                .help("delete one of the two");
+            return None;
+        }
         if document::SIZE_MAX < self.texts.size() + source.text.len() {
             self.report(wanted.span.clone(), "the files together are too large", "over 1 MiB")
                 .help("all files of a pipeline together may have at most 1 MiB");
@@ -270,7 +275,7 @@ struct SpliceWanted {
     is_optional: bool,
 }
 
-fn plain(name: &str) -> &str {
+pub(super) fn plain(name: &str) -> &str {
     name.trim_start_matches("./")
 }
 

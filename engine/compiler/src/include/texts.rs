@@ -114,6 +114,11 @@ impl SourceMap {
         &self.files[0].source
     }
 
+    /// Whether one of the files has this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|file| super::splice::plain(&file.source.name) == name)
+    }
+
     /// How many files there are, the pipeline file included.
     pub(super) fn count(&self) -> usize {
         self.files.len()
