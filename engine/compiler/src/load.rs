@@ -222,6 +222,9 @@ impl PipelineReading<'_, '_> {
         let is_sound = !self.found.iter().any(|it| it.rule.severity() == Severity::Error);
         let plan = self.build().filter(|_| is_sound);
         let PipelineReading { given, loader, texts, opened, mut diagnostics, mut found, .. } = self;
+        if let Some(documents) = &self.document {
+            params::blame(&documents.pipeline, &mut diagnostics);
+        }
         if !diagnostics.found().is_empty() {
             document::secrets::hide(&texts.whole().text, &mut diagnostics);
         }

@@ -42,6 +42,29 @@ fn replace(node: &mut KdlNode, params: &BTreeMap<String, KdlValue>, found: &mut 
     }
 }
 
+/// Findings about the value of `(param)NAME` are told where the value is written.
+pub(crate) fn blame(document: &KdlDocument, diagnostics: &mut Diagnostics) {
+    let text = diagnostics.source().text.clone();
+    for index in 0..diagnostics.found().len() {
+        let Some(found) = diagnostics.found_at(index) else { return };
+        let [label] = &found.labels[..] else { continue };
+        let used = label.span.clone();
+        let name = text.get(used.clone()).and_then(|it| it.strip_prefix('('));
+        let name = name.and_then(|it| it.split_once(')'));
+        let Some((_, name)) = name.filter(|it| it.0.trim() == "param") else { continue };
+        let name = name.trim().trim_matches(['"', '#']);
+        let params = document.nodes().iter().filter(|node| node.name().value() == "param");
+        let given = params.map(KdlNode::entries).find(|entries| {
+            entries.first().is_some_and(|entry| entry.value().as_string() == Some(name))
+        });
+        let Some(value) = given.and_then(|entries| entries.get(1)) else { continue };
+        let (end, written) = (value.span().offset() + value.span().len(), value.to_string());
+        let place = end.saturating_sub(written.trim().len())..end;
+        found.labels[0].span = place;
+        found.at(used, "used here");
+    }
+}
+
 /// The entry with another value; its text in the file stays what it is.
 pub(crate) fn with(entry: &KdlEntry, value: KdlValue) -> KdlEntry {
     let mut new = match entry.name() {
