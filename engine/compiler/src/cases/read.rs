@@ -111,9 +111,40 @@ impl CaseReader<'_, '_> {
         if known.contains(&name.value.as_str()) {
             return Some(name.value.as_str().into());
         }
+        if let Some((other, help)) = self.other_role(&name.value) {
+            let message = format!("`{}` is a {other}", name.value);
+            let found = self.context.diagnostics.push(rule, message);
+            found.at(name.span.clone(), format!("not one of the {what}")).help(help);
+            return None;
+        }
         let message = format!("the test uses `{}`, which does not exist", name.value);
         unknown(self.context.diagnostics, rule, message, name, known, &self.text, what);
         None
+    }
+
+    /// What else a name is, and how a test speaks of that.
+    fn other_role(&self, name: &str) -> Option<(&'static str, String)> {
+        let spec = self.spec;
+        let is = |it: &Name| it.value == name;
+        if spec.sources.iter().any(|source| is(&source.name)) {
+            let help = format!(
+                "`given source={name}` sends it a message; expect what becomes of the event, such as \
+                 `expect sink=NAME count=1`"
+            );
+            return Some(("source", help));
+        }
+        let role = if spec.sinks.iter().any(|sink| is(&sink.name)) {
+            ("sink", "sink")
+        } else if spec.notifiers.iter().any(|notifier| is(&notifier.name)) {
+            ("notifier", "notify")
+        } else if spec.filters.iter().any(|filter| is(&filter.name)) {
+            ("filter", "stage")
+        } else if spec.enrichments.iter().any(|enrichment| is(&enrichment.name)) {
+            ("stage", "stage")
+        } else {
+            return None;
+        };
+        Some((role.0, format!("write `expect {}={name}`", role.1)))
     }
 
     fn source(&mut self, fields: &Fields<'_>) -> Option<Arc<str>> {
