@@ -37,6 +37,9 @@ pub struct Label {
     pub text: String,
 }
 
+/// What the label of the earlier of two places says, where the other one comes after it.
+pub const FIRST: &str = "first, here";
+
 /// A replacement of a piece of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -72,6 +75,17 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Of two places that want the same, the one further up is the first, in whatever order they
+    /// were looked at.
+    fn put_in_order(&mut self) {
+        if let [later, first] = &mut self.labels[..]
+            && first.text == FIRST
+            && later.span.start < first.span.start
+        {
+            std::mem::swap(&mut later.span, &mut first.span);
+        }
+    }
+
     /// Adds a place. The first one added is the primary one.
     pub fn at(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
         self.labels.push(Label { span, text: text.into() });
@@ -227,6 +241,7 @@ impl Diagnostics {
 
     /// What was found, by position in the text; where it was too much, the last one says so.
     pub fn sorted(mut self) -> Vec<Diagnostic> {
+        self.found.iter_mut().for_each(Diagnostic::put_in_order);
         self.found.sort_by_key(|it| (it.position(), it.rule.code()));
         if let Some(mut last) = self.last.take() {
             let rule = if self.has_errors { Rule::TooLarge } else { last.rule };

@@ -38,6 +38,13 @@ impl<'a> Scalar<'a> {
         self.span.clone()
     }
 
+    /// Where the name of a property is; the value's place for an argument.
+    pub fn name_span(&self) -> Span {
+        let entry = self.node.entries().iter().find(|entry| value_span(entry) == self.span);
+        let name = entry.and_then(|entry| entry.name());
+        name.map_or_else(|| self.span(), super::offsets::name_span)
+    }
+
     /// Where a part of the text is in the file, given its bytes in the text.
     pub fn part_span(&self, part: Span) -> Span {
         let entry = self.node.entries().iter().find(|entry| value_span(entry) == self.span);

@@ -106,11 +106,13 @@ fn read_schedule(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Sched
     match (fields.child("cron"), fields.child("every")) {
         (Some(cron), None) => read_cron(&cron, context).map(Schedule::Cron),
         (None, Some(every)) => read_every(&every, context),
-        (Some(_), Some(second)) => {
+        (Some(cron), Some(every)) => {
+            let places = [cron.name().span, every.name().span];
+            let second = places.into_iter().max_by_key(|span| span.start).unwrap_or_default();
             context
                 .diagnostics
                 .push(Rule::RepeatedNode, "a timer has either `cron` or `every`")
-                .at(second.name().span, "a second schedule")
+                .at(second, "a second schedule")
                 .help("write a second `source timer` for it");
             None
         }

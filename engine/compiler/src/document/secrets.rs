@@ -68,8 +68,10 @@ fn inner<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
 }
 
 fn of_node(text: &str, tokens: &[LexToken], place: TopicPlace, diagnostics: &mut Diagnostics) {
-    let is_open =
-        |span: &Range<usize>| place == TopicPlace::Broker && inner(text, span).ends_with("topic");
+    let is_open = |span: &Range<usize>| {
+        let name = inner(text, span).trim_end_matches('s');
+        place == TopicPlace::Broker && name.ends_with("topic")
+    };
     let is_secret = |text: &str, name: &Range<usize>| is_secret(text, name) && !is_open(name);
     let (properties, arguments): (Vec<SecretValue>, Vec<SecretValue>) =
         values(text, tokens).into_iter().partition(|value| value.name.is_some());
@@ -156,6 +158,7 @@ mod tests {
         for (text, shown) in [
             ("topic \"my-door\"", "topic \"*******\""),
             ("topic my-door", "topic *******"),
+            ("source mqtt a { topics \"b/c\" \"d\" }", "source mqtt a { topics \"b/c\" \"d\" }"),
             ("topic 'my-door'", "topic '*******'"),
             ("tokn \"my-door\"", "tokn \"*******\""),
             ("topic = \"my-door\"", "topic = \"*******\""),

@@ -194,19 +194,21 @@ fn report_update(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
         return;
     }
     let texts = ["title", "message"].into_iter();
-    let texts = texts.filter_map(|text| fields.child(text)?.arg(0)?.template(Roots::NOTIFICATION));
+    let texts = texts.filter_map(|text| fields.child(text)?.arg(0));
+    let texts = texts.filter_map(|it| Some((it.template(Roots::NOTIFICATION)?, it)));
     let body = fields.takes("body").then(|| fields.child("body")?.arg(0)).flatten();
     let headers = fields.takes("header").then(|| fields.children("header")).into_iter().flatten();
     let sent = headers.filter_map(|header| header.arg(1)).chain(body);
-    for text in texts.chain(sent.filter_map(|it| it.template(Roots::NOTICE))) {
-        if text.value.reads().iter().any(|it| it.root == Root::Update) {
+    for (text, scalar) in texts.chain(sent.filter_map(|it| Some((it.template(Roots::NOTICE)?, it))))
+    {
+        if let Some(read) = text.value.reads().iter().find(|it| it.root == Root::Update) {
             context
                 .diagnostics
                 .push(
                     Rule::UnknownPath,
                     "`update` is not available here: this notifier has no `update`",
                 )
-                .at(text.span, "each message is another one")
+                .at(scalar.part_span(read.span.clone()), "each message is another one")
                 .help("add `update key=\"data.id\"` to this notifier");
         }
     }
@@ -218,12 +220,11 @@ fn report_group(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_
         return;
     }
     for name in ["title", "message"] {
-        let text = fields.child(name).and_then(|child| child.arg(0));
-        let Some(text) = text.and_then(|text| text.template(Roots::NOTIFICATION)) else { continue };
-        let text: language::spanned::Spanned<Template> = text;
-        if !text.value.reads().iter().any(|it| it.root == Root::Group) {
-            continue;
-        }
+        let Some(scalar) = fields.child(name).and_then(|child| child.arg(0)) else { continue };
+        let text: Option<language::spanned::Spanned<Template>> =
+            scalar.template(Roots::NOTIFICATION);
+        let reads = text.map(|text| text.value.reads()).unwrap_or_default();
+        let Some(read) = reads.iter().find(|it| it.root == Root::Group) else { continue };
         let help = match manners.makes_digests() {
             true => format!("write it into `digest {{ {name} \"…\" }}`, or add `group \"30s\"`"),
             false => "add `group \"30s\" key=\"event.subject\"` to this notifier".to_owned(),
@@ -231,7 +232,7 @@ fn report_group(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_
         context
             .diagnostics
             .push(Rule::UnknownPath, "`group` is not available here: this notifier has no `group`")
-            .at(text.span, "each message is about one event")
+            .at(scalar.part_span(read.span.clone()), "each message is about one event")
             .help(help);
     }
 }

@@ -108,7 +108,7 @@ fn check_label(name: &str, scalar: &Scalar<'_>, context: &mut Context<'_>) {
     context
         .diagnostics
         .push(Rule::BadName, format!("the label `{name}` {problem}"))
-        .at(scalar.span(), "the value of this label")
+        .at(scalar.name_span(), "the name of this label")
         .help(format!("write `{better}=`"));
 }
 
