@@ -8,13 +8,14 @@ mod secrets;
 mod units;
 mod unknown;
 
-pub use scalars::{as_name, is_name, is_socket};
+pub use scalars::{as_name, is_name, is_socket, other_level};
 
 use super::offsets::{entry_span, is_bare, name_span, value_span};
-use super::table::{Arity, KindRow, NodeRow, Prop};
+use super::table::{Arg, Arity, KindRow, NodeRow, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::nearest;
 use crate::spanned::Span;
+use crate::words;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
 use std::collections::BTreeMap;
 use unknown::Misplaced;
@@ -92,11 +93,13 @@ pub fn check_file(
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) -> MeantWords {
+    let told = diagnostics.found().len();
     let mut walk = Checker {
         top,
         kinds,
         diagnostics,
         beside: Vec::new(),
+        parents: Vec::new(),
         role: None,
         meant: MeantWords::new(),
         joined: Vec::new(),
@@ -106,7 +109,38 @@ pub fn check_file(
     let first = document.nodes().first().map(|node| name_span(node.name()));
     let place = first.filter(|it| start <= it.start).unwrap_or(start..start);
     walk.block(document.nodes(), (&[top], &[]), whole, place);
-    walk.meant
+    let meant = walk.meant;
+    name_invisible(diagnostics, told);
+    meant
+}
+
+/// A word that is not known only because a character in it cannot be seen.
+fn name_invisible(diagnostics: &mut Diagnostics, told: usize) {
+    for index in told..diagnostics.found().len() {
+        let text = diagnostics.source().text.clone();
+        let Some(found) = diagnostics.found_at(index) else { return };
+        let is_of_word = matches!(
+            found.rule,
+            Rule::UnknownNode
+                | Rule::UnknownKind
+                | Rule::UnknownProperty
+                | Rule::UnknownWord
+                | Rule::BadName
+        );
+        let Some(label) = found.labels.first().filter(|_| is_of_word) else { continue };
+        let span = label.span.clone();
+        let word = text.get(span.clone()).unwrap_or_default();
+        let Some(hidden) = word.chars().find(|letter| words::is_invisible(*letter)) else {
+            continue;
+        };
+        let clean: String = word.chars().filter(|letter| !words::is_invisible(*letter)).collect();
+        found.help = Some(format!(
+            "delete the invisible character U+{:04X} in it: `{clean}`",
+            u32::from(hidden)
+        ));
+        found.fix.clear();
+        found.fix(span, clean);
+    }
 }
 
 /// What a block is with a slip or a colon in its name: `suorce http gate { … }` and
@@ -115,7 +149,20 @@ fn misspelled(node: &KdlNode, meant: &str, groups: &Groups) -> Option<&'static N
     node.children()?;
     let bare = node.name().value().trim_end_matches(':');
     let is_slip = bare == meant || nearest(bare, names(groups)) == Some(meant);
-    find(groups, meant).filter(|_| is_slip)
+    find(groups, meant).filter(|row| is_slip && is_alike(node, row))
+}
+
+/// Whether a node is written like one of this row. Where it is not, the name was only a guess, and
+/// what stands behind it is not judged: `headers { A "x" }` is no `header` without its name.
+fn is_alike(node: &KdlNode, row: &NodeRow) -> bool {
+    let has_block = node.children().is_some_and(|block| !block.nodes().is_empty());
+    let takes_block = !row.children.is_empty() || NodeRole::of(row.name).is_some();
+    let needs_argument =
+        row.args.first().is_some_and(|arg| matches!(arg.arity, Arity::One | Arity::Some));
+    let has_argument = node.entries().iter().any(|entry| entry.name().is_none());
+    (takes_block || !has_block)
+        && (has_argument || !needs_argument)
+        && !node.name().value().contains('.')
 }
 
 /// What a word of a file should be, by where it begins.
@@ -152,6 +199,8 @@ struct Checker<'a> {
     diagnostics: &'a mut Diagnostics,
     /// What may stand beside the node that is looked at.
     beside: Vec<&'static [NodeRow]>,
+    /// The nodes in whose blocks the node is that is looked at, the outermost first.
+    parents: Vec<&'static str>,
     /// The role of the top node that is looked at.
     role: Option<NodeRole>,
     /// What misspelled nodes and kinds should be.
@@ -238,6 +287,9 @@ impl Checker<'_> {
         }
         let mut groups: Vec<&'static [NodeRow]> = row.children.to_vec();
         let mut whole = format!("`{}`", row.name);
+        if let (Some(parent), Some(_)) = (self.parents.last(), NodeRole::of(row.name)) {
+            whole = format!("`{}` of `{parent}`", row.name);
+        }
         if let Some(role) = role
             && let Some(kind) = self.kind(node, role)
         {
@@ -261,6 +313,7 @@ impl Checker<'_> {
                 .at(name_span(children[0].name()), "no block is allowed here")
                 .help(format!("write `{}`", short_usage(row)));
         } else if is_known_kind {
+            self.parents.push(row.name);
             self.block_with(
                 children,
                 (&groups, row.props),
@@ -268,6 +321,7 @@ impl Checker<'_> {
                 name_span(node.name()),
                 as_properties,
             );
+            self.parents.pop();
         }
         self.joined = joined;
     }
@@ -354,6 +408,7 @@ impl Checker<'_> {
         given: &[&KdlEntry],
         whole: &str,
     ) {
+        let has_kind = !self.is_of_unknown_kind(node, row);
         for (index, entry) in given.iter().enumerate() {
             let arg = match row.args.get(index) {
                 Some(arg) => arg,
@@ -374,18 +429,27 @@ impl Checker<'_> {
                     }
                 },
             };
-            scalars::check(self.diagnostics, node, entry, (arg.ty, arg.name), whole, row.examples);
+            // What is no kind was told of.
+            if 0 < index || has_kind {
+                let ty = (arg.ty, arg.name);
+                scalars::check(self.diagnostics, node, entry, ty, whole, row.examples);
+            }
         }
         let mut needed =
             row.args.iter().filter(|arg| matches!(arg.arity, Arity::One | Arity::Some));
-        let has_kind = !self.is_of_unknown_kind(node, row);
         // Told of where the property is.
         let mut named = node.entries().iter();
         let is_named = named.any(|entry| unknown::named_argument(row, node, entry).is_some());
-        if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind && !is_named) {
+        // A block in the place of an argument is one mistake.
+        let is_block = row.children.is_empty() && !has_properties_only(node, row);
+        let is_told = is_named || is_block && NodeRole::of(row.name).is_none();
+        if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind && !is_told) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
-                .at(name_span(node.name()), format!("the {} is missing after this", missing.name))
+                .at(
+                    name_span(node.name()),
+                    format!("the {} missing after this", is_or_are(missing)),
+                )
                 .help(format!("write `{}`", short_usage(row)));
         }
     }
@@ -418,6 +482,19 @@ impl Checker<'_> {
             None => self.unknown_property(&misplaced),
         }
     }
+}
+
+/// Whether a block is missing or empty, or holds nothing but properties of its node.
+fn has_properties_only(node: &KdlNode, row: &NodeRow) -> bool {
+    let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+    let is_property = |child: &KdlNode| row.props.iter().any(|it| it.name == child.name().value());
+    children.iter().all(is_property)
+}
+
+/// The name of an argument with its verb: `hours` is the name of several.
+fn is_or_are(arg: &Arg) -> String {
+    let is_many = arg.name.ends_with('s') && !arg.name.ends_with("ss");
+    format!("{} {}", arg.name, if is_many { "are" } else { "is" })
 }
 
 /// What to add where a node is missing.

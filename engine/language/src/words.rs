@@ -2,6 +2,7 @@
 
 mod synonyms;
 
+use synonyms::IN_NODE;
 pub use synonyms::{ForeignWord, foreign_kinds, foreign_words};
 pub(super) use synonyms::{KINDS, WORDS};
 
@@ -61,6 +62,13 @@ fn closest<'a>(
 
 const LONGEST: usize = 100;
 
+/// Characters of no width, which nobody sees and which come with copied text.
+pub(crate) fn is_invisible(letter: char) -> bool {
+    matches!(letter,
+        '\u{AD}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
 /// How much two words differ beside their slips, smaller is more alike: whether they have other
 /// letters, then by their ends.
 fn unlike(word: &str, other: &str) -> (bool, usize) {
@@ -109,6 +117,18 @@ pub(super) fn foreign_word(
     table: &'static [ForeignWord],
 ) -> Option<&'static ForeignWord> {
     table.iter().find(|it| it.word.eq_ignore_ascii_case(word))
+}
+
+/// Whether a word means one of ours in this node, whatever it is elsewhere.
+pub(super) fn is_of_node(parent: &str, word: &str) -> bool {
+    IN_NODE.iter().any(|it| it.0 == parent && it.1.eq_ignore_ascii_case(word))
+}
+
+/// The same in the block, or among the properties, of a node.
+pub(super) fn meant_in<'a>(parent: &str, word: &str, known: &[&'a str]) -> Option<Meant<'a>> {
+    let own = IN_NODE.iter().find(|it| it.0 == parent && it.1.eq_ignore_ascii_case(word));
+    let own = own.and_then(|own| known.iter().find(|it| **it == own.2));
+    own.map(|own| Meant::Probably(own)).or_else(|| meant(word, known, WORDS))
 }
 
 /// What `word` seems to be among the words that are `known` in its place.

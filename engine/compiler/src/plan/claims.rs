@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::{Span, Spanned};
-use stages::contract::Claim;
+use stages::contract::{Claim, SinkRole};
 use std::collections::HashMap;
 use std::path::Path;
 use store::is_store_name;
@@ -63,6 +63,12 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sources = spec.sources.iter().map(|source| source.spec.claims());
     let sinks = spec.sinks.iter().map(|sink| sink.spec.claims());
     let notifiers = spec.notifiers.iter().map(|notifier| notifier.spec.claims());
+    // A second store is reported as that.
+    let stores = spec.sources.len()..spec.sources.len() + spec.sinks.len();
+    let is_store = |node: usize| {
+        stores.contains(&node)
+            && matches!(spec.sinks[node - stores.start].spec.shape(), SinkRole::Store(_))
+    };
     let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
     check_stores(&nodes, diagnostics);
     let mut firsts: HashMap<TakenClaim<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
@@ -72,6 +78,7 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
             match firsts.get(&taken) {
                 // One node may want a path for several methods.
                 Some((first, _)) if *first == node => continue,
+                Some((first, _)) if is_store(*first) && is_store(node) => continue,
                 Some((_, first)) if share(&first.value, &claim.value) => continue,
                 Some((_, first)) => already_taken(claim, &first.span, diagnostics),
                 None => {

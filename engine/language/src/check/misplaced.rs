@@ -3,9 +3,10 @@
 
 use super::super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::super::table::{Arity, NodeRow, ValueKind};
+use super::super::value::{bytes_of, duration_of};
 use super::{Checker, Groups, NodeRole, find, repair, scalars, unknown};
 use crate::diagnostic::{Rule, may_be_secret_name};
-use kdl::{KdlEntry, KdlNode};
+use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
 impl Checker<'_> {
     /// `table "x" { key identity }`: a block of nothing but properties. Answers whether it was.
@@ -79,7 +80,7 @@ impl Checker<'_> {
         let names = super::names(groups);
         let given = node.entries().iter().filter_map(|entry| entry.name());
         let given = given.filter(|it| !row.props.iter().any(|prop| prop.name == it.value()));
-        given.filter_map(|it| unknown::meant_name(it.value(), &names)).collect()
+        given.filter_map(|it| unknown::meant_name(row.name, it.value(), &names)).collect()
     }
 
     /// `keep "EXPR"` for `keep when="EXPR"`.
@@ -89,20 +90,26 @@ impl Checker<'_> {
         row: &NodeRow,
         given: &[&KdlEntry],
     ) -> bool {
+        let [only] = given else { return false };
         let mut required = row.props.iter().filter(|prop| prop.required);
-        let (Some(prop), None, [only]) = (required.next(), required.next(), given) else {
+        let single = required.next().filter(|_| required.next().is_none());
+        let mut open = row.props.iter().filter(|prop| node.entry(prop.name).is_none());
+        let Some(prop) = single.or_else(|| open.find(|prop| is_of_type(only, prop.ty))) else {
             return false;
         };
-        let is_missing = node.entries().iter().all(|entry| entry.name().is_none());
-        if !row.args.is_empty() || !is_missing || only.value().as_string().is_none() {
+        let is_given = node.entry(prop.name).is_some();
+        if !row.args.is_empty() || is_given || only.value().as_string().is_none() {
             return false;
         }
         let (span, name) = (value_span(only), row.name);
+        let has_secret = row.props.iter().any(|prop| matches!(prop.ty, ValueKind::Secret));
+        let others = node.entries().iter().filter(|it| it.name().is_some() && !has_secret);
+        let rest: String = others.map(|other| format!(" {}", other.to_string().trim())).collect();
         let value = self.diagnostics.source().text.get(span.clone()).unwrap_or_default().to_owned();
         self.diagnostics
             .push(Rule::WrongArgument, format!("`{name}` takes it as `{}=`", prop.name))
             .at(span.clone(), format!("`{}=` is missing before this", prop.name))
-            .help(format!("write `{name} {}={value}`", prop.name))
+            .help(format!("write `{name} {}={value}{rest}`", prop.name))
             .fix(span.start..span.start, format!("{}=", prop.name));
         scalars::check(self.diagnostics, node, only, (prop.ty, prop.name), name, row.examples);
         true
@@ -173,18 +180,27 @@ impl Checker<'_> {
         if is_secret {
             self.diagnostics.hide(value_span(entry));
         }
-        let (start, end) = (name_span(name), value_span(entry).start);
-        let value = match is_secret {
-            true => "…".to_owned(),
-            false => {
-                self.diagnostics.source().text.get(value_span(entry)).unwrap_or_default().to_owned()
-            }
-        };
-        self.diagnostics
+        let (start, place) = (name_span(name), value_span(entry));
+        let written = self.diagnostics.source().text.get(place.clone()).unwrap_or_default();
+        // A number where text is wanted, as in `set x=1`, would be the next mistake.
+        let is_number = matches!(entry.value(), KdlValue::Integer(_) | KdlValue::Float(_));
+        let needs_quotes = is_number
+            && entry.ty().is_none()
+            && !matches!(
+                row.args[1].ty,
+                ValueKind::Any | ValueKind::Int(..) | ValueKind::Number(..)
+            );
+        let written = if needs_quotes { format!("\"{written}\"") } else { written.to_owned() };
+        let value = if is_secret { "…" } else { &*written };
+        let found = self
+            .diagnostics
             .push(Rule::UnknownProperty, format!("`{word}` is a name, not a property"))
             .at(start.clone(), "no `=` after it")
-            .help(format!("write `{} {word} {value}`", row.name))
-            .fix(start.end..end, " ");
+            .help(format!("write `{} {word} {value}`", row.name));
+        match needs_quotes {
+            true => found.fix(start.end..place.end, format!(" {written}")),
+            false => found.fix(start.end..place.start, " "),
+        };
         true
     }
 
@@ -235,6 +251,19 @@ impl Checker<'_> {
         role.zip(word).is_some_and(|(role, word)| {
             !self.kinds.kinds(role).iter().any(|kind| kind.word == word)
         })
+    }
+}
+
+/// Whether a value is surely one of this type: `"1h"` is a duration and no size.
+fn is_of_type(entry: &KdlEntry, ty: ValueKind) -> bool {
+    let annotation = entry.ty().map(KdlIdentifier::value);
+    match ty {
+        ValueKind::Duration(..) => duration_of(entry.value(), annotation).is_some(),
+        ValueKind::Bytes(..) => bytes_of(entry.value(), annotation).is_some(),
+        ValueKind::Word(words) => {
+            entry.value().as_string().is_some_and(|word| words.contains(&word))
+        }
+        _ => false,
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) fn has_outside(node: &KdlNode) -> bool {
 /// How a value of this type is written, for help texts.
 pub(super) fn example(ty: ValueKind, name: &str) -> String {
     match ty {
-        ValueKind::Duration(..) => "\"30s\"".to_owned(),
-        ValueKind::Bytes(..) => "\"256KiB\"".to_owned(),
+        ValueKind::Duration(least, most) => format!("\"{}\"", usual_duration(least, most)),
+        ValueKind::Bytes(least, most) => format!("\"{}\"", usual_size(least, most)),
         ValueKind::Rate => "\"10/min\"".to_owned(),
         ValueKind::Expr(_) => "\"event.type == '…'\"".to_owned(),
         ValueKind::Word(words) => words.join("|"),
@@ -49,6 +49,21 @@ pub(super) fn example(ty: ValueKind, name: &str) -> String {
         ValueKind::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
     }
+}
+
+/// A duration that is allowed between these bounds, for help texts.
+fn usual_duration(least: Duration, most: Duration) -> String {
+    write_duration(Duration::from_secs(30).clamp(least, most.max(least)))
+}
+
+/// The same for a size.
+fn usual_size(least: u64, most: u64) -> String {
+    write_bytes((256 << 10).clamp(least, most.max(least)))
+}
+
+/// Two bounds in words.
+fn range<T>(write: impl Fn(T) -> String, least: T, most: T) -> String {
+    format!("{} to {}", write(least), write(most))
 }
 
 /// What is kept for less is asked about.
@@ -248,14 +263,14 @@ impl ValueCheck<'_> {
                     self.minutes_of_history(node, it);
                 }
                 None if node.name().value() == "keep" => self.bad_retention(),
-                None => self.bad_duration(),
+                None => self.bad_duration(least, most),
             },
             ValueKind::Bytes(least, most) => match bytes_of(value, annotation) {
                 Some(it) if it < least || most < it => {
-                    self.out_of_range(&format!("{} to {}", write_bytes(least), write_bytes(most)));
+                    self.out_of_range(&range(write_bytes, least, most));
                 }
                 Some(_) => {}
-                None => self.bad_size(),
+                None => self.bad_size(least, most),
             },
             _ => match value.as_string() {
                 Some(text) => {
@@ -266,8 +281,22 @@ impl ValueCheck<'_> {
                     self.wrong("an address such as `\"127.0.0.1:8600\"`");
                 }
                 None if matches!(ty, ValueKind::Rate) => self.bad_rate(&value.to_string()),
-                None => self.wrong("text"),
+                None => self.no_text(ty),
             },
+        }
+    }
+
+    /// A number or `#true` in the place of text. Where quotes alone would not make it right, what
+    /// else is wrong with it is said.
+    fn no_text(&mut self, ty: ValueKind) {
+        let told = self.diagnostics.found().len();
+        match self.entry.value() {
+            KdlValue::Integer(it) => self.text(ty, &it.to_string()),
+            KdlValue::Bool(it) => self.text(ty, &it.to_string()),
+            _ => {}
+        }
+        if self.diagnostics.found().len() == told {
+            self.wrong("text");
         }
     }
 
@@ -307,7 +336,7 @@ impl ValueCheck<'_> {
 
     fn duration_range(&mut self, given: Duration, least: Duration, most: Duration) {
         if given < least || most < given {
-            self.out_of_range(&format!("{} to {}", write_duration(least), write_duration(most)));
+            self.out_of_range(&range(write_duration, least, most));
         }
     }
 
@@ -320,14 +349,26 @@ impl ValueCheck<'_> {
         self.report(Rule::OutOfRange, message, "out of range", &format!("allowed: {range}"));
     }
 
-    fn bad_duration(&mut self) {
+    fn bad_duration(&mut self, least: Duration, most: Duration) {
         let bare = self.entry.value().as_integer().filter(|integer| 0 <= *integer);
         let (meant, is_sure) = match (self.entry.value().as_string(), bare) {
-            (Some(text), _) => meant_duration(text).unwrap_or(("30s".to_owned(), false)),
+            (Some(text), _) => meant_duration(text).unwrap_or((usual_duration(least, most), false)),
             (None, Some(number)) => (format!("{number}s"), false),
-            (None, None) => ("30s".to_owned(), false),
+            (None, None) => (usual_duration(least, most), false),
         };
-        self.unreadable(Rule::BadDuration, "duration", (&meant, is_sure), "ms s m h d w");
+        // What is proposed must be allowed, or the next check refuses it.
+        let Some(read) = value::parse_duration(&meant) else {
+            return self.duration_range(Duration::MAX, least, most);
+        };
+        let is_allowed = least <= read && read <= most;
+        let (meant, is_sure) = match is_allowed {
+            true => (meant, is_sure),
+            false => (write_duration(read.clamp(least, most)), false),
+        };
+        let units = "ms s m h d w";
+        let bounds = format!("{units}; allowed: {}", range(write_duration, least, most));
+        let units = if is_allowed { units } else { &bounds };
+        self.unreadable(Rule::BadDuration, "duration", (&meant, is_sure), units);
     }
 
     /// A bad `keep`. Who keeps history thinks in days, and a guess of seconds would delete it.
@@ -341,7 +382,7 @@ impl ValueCheck<'_> {
             }
             _ => ("30d".to_owned(), false),
         };
-        let help = format!("write `\"{meant}\"`; to keep everything, leave the rule out");
+        let help = format!("write `\"{meant}\"`; ten years are `\"3650d\"`");
         let (span, is_param) = (self.span.clone(), self.is_param());
         let found = self
             .diagnostics
@@ -353,12 +394,23 @@ impl ValueCheck<'_> {
         }
     }
 
-    fn bad_size(&mut self) {
+    fn bad_size(&mut self, least: u64, most: u64) {
         let text = self.entry.value().as_string();
-        let meant = text.and_then(meant_size);
-        let is_sure = meant.is_some() && text.is_some_and(is_clear_size);
-        let shown = meant.as_deref().unwrap_or("256KiB");
-        self.unreadable(Rule::BadSize, "size", (shown, is_sure), "B KiB MiB GiB kB MB GB");
+        let meant = text.and_then(meant_size).filter(|it| value::parse_bytes(it).is_some());
+        let is_allowed = |text: &String| {
+            value::parse_bytes(text).is_some_and(|bytes| least <= bytes && bytes <= most)
+        };
+        let shown = match &meant {
+            Some(it) if is_allowed(it) => it.clone(),
+            Some(it) => write_bytes(value::parse_bytes(it).unwrap_or(least).clamp(least, most)),
+            None => usual_size(least, most),
+        };
+        let is_sure = meant.as_ref() == Some(&shown) && text.is_some_and(is_clear_size);
+        let units = "B KiB MiB GiB kB MB GB";
+        let bounds = format!("{units}; allowed: {}", range(write_bytes, least, most));
+        let is_other = meant.as_ref().is_some_and(|meant| *meant != shown);
+        let units = if is_other { &bounds } else { units };
+        self.unreadable(Rule::BadSize, "size", (&shown, is_sure), units);
     }
 
     fn unreadable(&mut self, rule: Rule, what: &str, meant: (&str, bool), units: &str) {
@@ -380,6 +432,12 @@ impl ValueCheck<'_> {
     }
 
     fn bad_rate(&mut self, text: &str) {
+        let count = text.split_once('/').and_then(|(count, _)| count.trim().parse::<f64>().ok());
+        if count.is_some_and(|count| count <= 0.0) {
+            let help = "write `\"1/d\"` for once a day, or `disabled` to turn a node off";
+            let message = format!("{} must be more than 0", self.subject());
+            return self.report(Rule::BadRate, message, "nothing would ever pass", help);
+        }
         let (meant, is_param) = (meant_rate(text), self.is_param());
         let (span, shown) = (self.span.clone(), meant.as_deref().unwrap_or("10/min"));
         let found = self
@@ -413,13 +471,9 @@ impl ValueCheck<'_> {
 
     fn text(&mut self, ty: ValueKind, text: &str) {
         match ty {
-            ValueKind::Ident if !is_name(text) => self.report(
-                Rule::BadName,
-                format!("`{text}` cannot be a name"),
-                "not a name",
-                &format!("names are lower case letters, digits and dashes: `{}`", as_name(text)),
-            ),
+            ValueKind::Ident if !is_name(text) => self.bad_name(text),
             ValueKind::Word(words) => self.word(text, words),
+            ValueKind::Words(words) if self.commas_between(text, words) => {}
             ValueKind::Words(words) => {
                 let whole = self.span.clone();
                 for word in text.split_whitespace() {
@@ -508,6 +562,45 @@ impl ValueCheck<'_> {
             for it in braces {
                 found.fix(value_text_span(self.entry, it), "");
             }
+        }
+        true
+    }
+
+    fn bad_name(&mut self, text: &str) {
+        let (message, label) = match text.len() <= NAME_MAX {
+            true => (format!("`{text}` cannot be a name"), "not a name".to_owned()),
+            false => (
+                format!("a name has at most {NAME_MAX} letters"),
+                format!("these are {}", text.chars().count()),
+            ),
+        };
+        let help = format!("names are lower case letters, digits and dashes: `{}`", as_name(text));
+        self.report(Rule::BadName, message, &label, &help);
+    }
+
+    /// `on="5xx,timeout"`: words of one text that are separated by commas.
+    fn commas_between(&mut self, text: &str, words: &[&str]) -> bool {
+        let parts: Vec<&str> =
+            text.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty()).collect();
+        if !text.contains(',') || !parts.iter().all(|part| words.contains(part)) {
+            return false;
+        }
+        let (meant, is_param, span) =
+            (format!("\"{}\"", parts.join(" ")), self.is_param(), self.span.clone());
+        let shown = match self.entry.name() {
+            Some(name) => format!("{}={meant}", name.value()),
+            None => meant.clone(),
+        };
+        let found = self
+            .diagnostics
+            .push(
+                Rule::UnknownWord,
+                format!("the words of {} are separated with spaces", self.subject()),
+            )
+            .at(span.clone(), "no commas here")
+            .help(format!("write `{shown}`"));
+        if !is_param {
+            found.fix(span, meant);
         }
         true
     }
@@ -601,6 +694,7 @@ impl ValueCheck<'_> {
         let sure = respelled(word, words);
         let is_param = self.is_param();
         let help = sure
+            .or_else(|| other_level(word, words))
             .or_else(|| nearest(word, words.iter().copied()))
             .map_or_else(String::new, |sure| format!("did you mean `{sure}`? "));
         let span = self.span.clone();
@@ -638,7 +732,9 @@ impl ValueCheck<'_> {
         let is_word = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
         let root = word.split(['.', '-']).next().unwrap_or_default();
         let is_plain = word.starts_with(char::is_alphabetic) && word.chars().all(is_word);
-        if !is_plain || Roots::MAP_ITEM.names().contains(&root) {
+        // `event.type` is a path of other places, and `server.down` a type.
+        let is_path = root == "event" && Expr::parse(word, Roots::EVENT).is_ok();
+        if !is_plain || is_path || Roots::MAP_ITEM.names().contains(&root) {
             return false;
         }
         self.diagnostics
@@ -663,11 +759,37 @@ impl ValueCheck<'_> {
     }
 }
 
+/// What other services call how urgent something is, and our words, the first that is known in its
+/// place.
+const LEVELS: &[(&str, &[&str])] = &[
+    ("urgent", &["max", "critical"]),
+    ("emergency", &["max", "critical"]),
+    ("critical", &["max"]),
+    ("max", &["critical"]),
+    ("error", &["high"]),
+    ("warning", &["high"]),
+    ("normal", &["default"]),
+    ("medium", &["default", "normal"]),
+    ("default", &["normal"]),
+    ("info", &["default", "normal"]),
+    ("lowest", &["min", "low"]),
+    ("min", &["low"]),
+];
+
+/// The word of ours that a word of other services means.
+pub fn other_level<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    let (_, ours) = LEVELS.iter().find(|level| level.0.eq_ignore_ascii_case(word))?;
+    ours.iter().find_map(|ours| words.iter().find(|it| *it == ours)).copied()
+}
+
+/// The most letters of a name.
+const NAME_MAX: usize = 63;
+
 /// Whether a text can be a name in a pipeline file.
 pub fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|it| it.is_ascii_lowercase())
-        && text.len() <= 63
+        && text.len() <= NAME_MAX
         && bytes.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
 }
 
@@ -676,9 +798,9 @@ pub fn as_name(text: &str) -> String {
     let lower = text.to_lowercase();
     let dashed: String =
         lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
-    let name =
-        dashed.trim_matches(|letter: char| letter == '-' || letter.is_ascii_digit()).to_owned();
-    if name.is_empty() { "name".to_owned() } else { name }
+    let name = dashed.trim_start_matches(|letter: char| letter == '-' || letter.is_ascii_digit());
+    let name = name[..name.len().min(NAME_MAX)].trim_end_matches('-');
+    if name.is_empty() { "name".to_owned() } else { name.to_owned() }
 }
 
 fn leading(text: &str) -> f64 {

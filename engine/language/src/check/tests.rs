@@ -166,14 +166,25 @@ fn a_url_without_quotes_is_half_a_comment() {
 
 #[test]
 fn durations_and_sizes_that_cannot_be_read_are_put_right() {
+    let text = "E0020 not a valid duration [\"5 min\"] \
+        expected a number and a unit without a space · write `\"5m\"`; units: ms s m h d w";
+    inside("cooldown \"5 min\"", text);
+    // What is proposed is allowed.
     let text = "E0020 not a valid duration [\"30 days\"] \
-        expected a number and a unit without a space · write `\"30d\"`; units: ms s m h d w";
+        expected a number and a unit without a space · write `\"10m\"`; units: ms s m h d w; \
+        allowed: 10ms to 10m";
     inside("cooldown \"30 days\"", text);
+    let text = "E0019 `cooldown` must be between 10ms and 10m [\"99999999999999999999d\"] out of \
+        range · allowed: 10ms to 10m";
+    inside("cooldown \"99999999999999999999d\"", text);
     let text = "E0020 not a valid duration [3] \
         expected a number and a unit · write `\"3s\"`; units: ms s m h d w";
     inside("cooldown 3", text);
+    let text = "E0021 not a valid size [\"10kb\"] expected a number and a unit · \
+        write `\"10kB\"`; units: B KiB MiB GiB kB MB GB";
+    inside("size \"10kb\"", text);
     let text = "E0021 not a valid size [\"10mb\"] expected a number and a unit · \
-        write `\"10MB\"`; units: B KiB MiB GiB kB MB GB";
+        write `\"1MiB\"`; units: B KiB MiB GiB kB MB GB; allowed: 1KiB to 1MiB";
     inside("size \"10mb\"", text);
     let text = "E0022 not a valid rate [\"2 per second\"] \
         expected a number, a slash and a unit · write `\"2/s\"`; units: s min h d";

@@ -2,7 +2,9 @@
 
 use super::super::offsets::{name_span, value_span};
 use super::super::table::{KindRow, NodeRow, Prop, ValueKind};
-use super::super::words::{KINDS, Meant, WORDS, foreign_word, meant, nearest, one_slip};
+use super::super::words::{
+    KINDS, Meant, WORDS, foreign_word, is_of_node, meant, meant_in, nearest, one_slip,
+};
 use super::{
     AllowedNodes, Checker, Groups, NodeRole, find, foreign_syntax, names, repair, scalars,
     short_usage,
@@ -108,7 +110,36 @@ impl Checker<'_> {
     ) -> Option<&'static str> {
         let bare = node.name().value().trim_end_matches([':', '=']);
         self.tell_unknown_node(node, (groups, props), whole);
-        meant_name(bare, &names(groups))
+        meant_name(self.parent(), bare, &names(groups))
+            .or_else(|| self.owner(bare, groups).map(|owner| owner.0.name))
+    }
+
+    /// The node in whose block something is looked at; empty at the top of the file.
+    fn parent(&self) -> &'static str {
+        self.parents.last().copied().unwrap_or_default()
+    }
+
+    /// The only neighbour that takes this word in its block, and the word's row: `retention` for
+    /// `keep`.
+    fn owner(&self, name: &str, groups: &Groups) -> Option<(&'static NodeRow, &'static NodeRow)> {
+        // At the top of the file, any block might be meant.
+        if self.parents.is_empty() {
+            return None;
+        }
+        let rows = groups.iter().flat_map(|group| group.iter());
+        let mut owners = rows.filter_map(|row| Some((row, find(row.children, name)?)));
+        owners.next().filter(|_| owners.next().is_none())
+    }
+
+    /// `filter { drop when="…" }`: what is kept is the opposite.
+    fn opposite(&self, node: &KdlNode, name: &str) -> Option<String> {
+        let is_drop = matches!(name, "drop" | "reject" | "discard" | "exclude");
+        if self.parent() != "filter" || !is_drop {
+            return None;
+        }
+        let mut values = node.entries().iter().filter_map(|entry| entry.value().as_string());
+        let when = values.next().filter(|text| !text.contains(['"', '\\'])).unwrap_or("…");
+        Some(format!("a filter says what it keeps: write `keep when=\"!({when})\"`"))
     }
 
     fn tell_unknown_node(
@@ -134,6 +165,13 @@ impl Checker<'_> {
             return;
         }
         let known = names(groups);
+        if let Some(words) = dotted(name, groups) {
+            self.diagnostics
+                .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
+                .at(span, "a dot joins no words")
+                .help(format!("write `{words}{}`", shown_behind(node)));
+            return;
+        }
         let bare = name.trim_end_matches([':', '=']);
         if bare != name && known.contains(&bare) {
             self.diagnostics
@@ -142,9 +180,10 @@ impl Checker<'_> {
                 .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()));
             return;
         }
-        let (help, fix) = match self.property_of_another(node, bare, groups) {
+        let other = self.opposite(node, bare);
+        let (help, fix) = match other.or_else(|| self.property_of_another(node, bare, groups)) {
             Some(help) => (help, None),
-            None => self.meant_node(node, bare, &known),
+            None => self.meant_node(node, bare, groups),
         };
         let found = self
             .diagnostics
@@ -211,7 +250,7 @@ impl Checker<'_> {
     ) -> Option<String> {
         let is_node = self.top.iter().any(|it| it.name == name)
             || matches!(
-                meant(name, &names(groups), WORDS),
+                meant_in(self.parent(), name, &names(groups)),
                 Some(Meant::Surely(_) | Meant::Probably(_))
             );
         let rows = groups.iter().flat_map(|group| group.iter());
@@ -228,10 +267,11 @@ impl Checker<'_> {
     }
 
     /// What to say about an unknown child, and what it surely is.
-    fn meant_node(&self, node: &KdlNode, name: &str, known: &[&str]) -> (String, Option<Edit>) {
+    fn meant_node(&self, node: &KdlNode, name: &str, groups: &Groups) -> (String, Option<Edit>) {
+        let known = &names(groups);
         let span = name_span(node.name());
         let fix = |text: &str| Some(Edit { span: span.clone(), text: text.to_owned() });
-        match meant(name, known, WORDS).filter(|it| !self.is_other_word(name, it)) {
+        match meant_in(self.parent(), name, known).filter(|it| !self.is_other_word(name, it)) {
             Some(Meant::Surely("disabled") | Meant::Probably("disabled")) if is_enabled(name) => {
                 (ON_BY_DEFAULT.to_owned(), self.switched(node))
             }
@@ -240,12 +280,28 @@ impl Checker<'_> {
             other => {
                 let places = self.places_of(name);
                 let is_top = self.top.iter().any(|it| it.name == name);
+                let owner = self.owner(name, groups);
                 let help = match other {
+                    _ if owner.is_some_and(|(_, row)| !takes_secret(row)) => {
+                        let owner = owner.map_or("", |owner| owner.0.name);
+                        format!(
+                            "write `{owner} {{ {} }}`",
+                            format!("{name} {}", shown(node)).trim()
+                        )
+                    }
                     _ if is_top => {
                         format!("`{name}` belongs at the top of the file, not in a block")
                     }
+                    // `enrich` of `defaults` is not the node that it is named after.
+                    _ if 1 < self.parents.len() && places.iter().any(|it| it == self.parent()) => {
+                        let parent = self.parent();
+                        format!(
+                            "write it in each `{parent}` itself; here you can set: {}",
+                            known.join(", ")
+                        )
+                    }
                     _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
-                    Some(Meant::Elsewhere(text)) => text.to_owned(),
+                    Some(Meant::Elsewhere(text)) if !self.is_too_deep(name) => text.to_owned(),
                     _ => match (self.other_kind(name), self.nearest_elsewhere(name)) {
                         (Some(help), _) => help,
                         (None, Some(it)) => self.did_you_mean_elsewhere(it),
@@ -257,10 +313,23 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether a word of other tools is deeper in a block than what it is called here: a `switch`
+    /// in `discovery` is no `route`.
+    fn is_too_deep(&self, name: &str) -> bool {
+        let foreign = foreign_word(name, WORDS).map(|foreign| foreign.ours).unwrap_or_default();
+        let is_of_route = self.parents.first() == Some(&"route");
+        1 < self.parents.len()
+            && !is_of_route
+            && foreign.iter().any(|ours| find(&[self.top], ours).is_some())
+    }
+
     /// Whether a word that is like one of its place is a word of this language itself: `email` is
     /// no slip of `emit`.
     fn is_other_word(&self, name: &str, meant: &Meant<'_>) -> bool {
         let Meant::Probably(near) = *meant else { return false };
+        if is_of_node(self.parent(), name) {
+            return false;
+        }
         let is_foreign = foreign_word(name, WORDS).is_some();
         let is_known = || self.other_kind(name).is_some() || !self.places_of(name).is_empty();
         !is_foreign && one_slip(name, [near]).is_none() && is_known()
@@ -390,7 +459,7 @@ impl Checker<'_> {
             return (no_such, help.to_owned(), Vec::new());
         }
         let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
-        let own = meant(word, &known, WORDS);
+        let own = meant_in(row.name, word, &known);
         if let Some(first) = named_argument(row, it.node, it.entry) {
             let message = format!("{} takes its {first} first", it.whole);
             let value = repair::as_value(it.entry, text);
@@ -476,10 +545,10 @@ pub(super) fn named_argument(
     foreign_syntax::first_argument(row, node, entry).filter(|_| !is_other)
 }
 
-/// The word among these that is meant by one that is unknown.
-pub(super) fn meant_name(word: &str, known: &[&'static str]) -> Option<&'static str> {
+/// The word among these that is meant by one that is unknown in the block of a node.
+pub(super) fn meant_name(parent: &str, word: &str, known: &[&'static str]) -> Option<&'static str> {
     let exact = known.iter().find(|it| **it == word).copied();
-    exact.or_else(|| match meant(word, known, WORDS) {
+    exact.or_else(|| match meant_in(parent, word, known) {
         Some(Meant::Surely(it) | Meant::Probably(it)) => Some(it),
         _ => None,
     })
@@ -506,6 +575,22 @@ fn as_child(child: &NodeRow, entry: &KdlEntry, value: &str) -> String {
     }
     let is_flag = entry.value().as_bool() == Some(true);
     if is_flag { child.name.to_owned() } else { format!("{} {value}", child.name) }
+}
+
+/// `source http bell` for `source.http.bell`.
+fn dotted(name: &str, groups: &Groups) -> Option<String> {
+    let words: Vec<&str> = name.split('.').collect();
+    let is_name = 1 < words.len() && words[1..].iter().all(|word| scalars::is_name(word));
+    (is_name && find(groups, words[0]).is_some()).then(|| words.join(" "))
+}
+
+/// What stands behind a node's name, with a blank before it.
+fn shown_behind(node: &KdlNode) -> String {
+    let has_secret = |entry: &KdlEntry| entry.ty().is_none() && entry.name().is_some();
+    match node.entries().iter().any(has_secret) {
+        true => " …".to_owned(),
+        false => format!(" {}", shown(node)).trim_end().to_owned(),
+    }
 }
 
 fn shown(node: &KdlNode) -> String {

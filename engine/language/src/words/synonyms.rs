@@ -404,6 +404,24 @@ pub(in super::super) const WORDS: &[ForeignWord] = &[
     like("urgency", &["level", "priority"], ""),
 ];
 
+/// What a word means in the block of one node and nowhere else: the node, the word, and ours.
+pub(in super::super) const IN_NODE: &[(&str, &str, &str)] = &[
+    ("dedupe", "ttl", "window"),
+    ("dedupe", "within", "window"),
+    ("lifecycle", "timeout", "idle"),
+    ("lifecycle", "ttl", "idle"),
+    ("filter", "drop", "keep"),
+    ("filter", "reject", "keep"),
+    ("filter", "discard", "keep"),
+    ("filter", "exclude", "keep"),
+    ("filter", "pass", "keep"),
+    ("sink", "max-size", "rotate"),
+    ("rotate", "max-size", "size"),
+    ("rotate", "max_size", "size"),
+    ("rotate", "max-age", "every"),
+    ("rotate", "max_age", "every"),
+];
+
 const ONLY_MQTT: &str = "the only brokers are those that speak MQTT; `source exec` reads what a \
     program prints, such as a client of another broker";
 const OWN_STORE: &str = "the engine keeps events in SQLite: `sink sqlite NAME { path \"…\" }`";

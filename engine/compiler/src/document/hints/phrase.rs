@@ -24,7 +24,11 @@ pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
         && !is_property(tokens, 1)
         && tokens.get(2..).is_some_and(|token| token.windows(2).any(compares))
         && !has_property(text, tokens);
-    let start = if behind_node || is_behind_any {
+    // `id data["id"]`: a list does not stick to a word.
+    let is_indexed = matches!(tokens, [first, word, bracket, ..]
+        if (first.kind, word.kind, bracket.kind) == (Kind::Word, Kind::Word, Kind::Bracket)
+            && word.span.end == bracket.span.start);
+    let start = if behind_node || is_behind_any || is_indexed {
         1
     } else {
         2 + tokens
@@ -43,6 +47,24 @@ pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
         }
     };
     rest.windows(2).any(operator).then_some(start)
+}
+
+/// The name of the node whose block is open at this byte. Braces in texts are not told apart: good
+/// enough for a hint.
+pub(super) fn parent(text: &str, at: usize) -> Option<&str> {
+    let mut depth = 0_usize;
+    for (place, letter) in text[..at].char_indices().rev() {
+        match letter {
+            '}' => depth += 1,
+            '{' if depth == 0 => {
+                let line = text[..place].rsplit(['\n', ';', '{', '}']).next()?;
+                return line.split_whitespace().next();
+            }
+            '{' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn is_property(tokens: &[LexToken], at: usize) -> bool {

@@ -193,7 +193,10 @@ impl<'a> Statement<'a> {
         let span = self.tokens[1].span.clone();
         let arrow = self.word(2) == ">";
         let value = self.text[self.tail(if arrow { 3 } else { 2 })].trim();
-        let meant = format!("{} {}", self.word(0), quoted_value(value));
+        let meant = match self.is_type_of_map(value) {
+            true => format!("type \"'{}'\"", value.trim_matches('"')),
+            false => format!("{} {}", self.word(0), quoted_value(value)),
+        };
         let message = format!("the value of `{}` follows without `=`", self.word(0));
         let (line, tail, is_given) = (self.tail(0), self.tail(1), !value.is_empty());
         let is_one = !arrow && self.tokens.len() == 3 && self.tokens[2].is_closed;
@@ -214,6 +217,16 @@ impl<'a> Statement<'a> {
             self.means(line, meant);
         }
         true
+    }
+
+    /// `type="ring"` in `map`, where a type is an expression and a plain word needs quotes of its
+    /// own.
+    fn is_type_of_map(&self, value: &str) -> bool {
+        let word = value.trim_matches('"');
+        let is_plain = word.starts_with(char::is_alphabetic)
+            && word.chars().all(|letter| letter.is_alphanumeric() || "-_".contains(letter));
+        let start = self.tokens[0].span.start;
+        self.word(0) == "type" && is_plain && phrase::parent(self.text, start) == Some("map")
     }
 
     /// Where a value begins that follows properties which are right.
@@ -285,6 +298,11 @@ impl<'a> Statement<'a> {
         } else if start == 1 && matches!(self.word(0), "days" | "on" | "scope") {
             let property = format!("{}={}", self.word(0), one());
             (property.clone(), (self.tokens[0].span.start..span.end, property))
+        } else if start == 1 && 1 < items.len() && ONE_EACH.contains(&self.word(0)) {
+            let nodes: Vec<String> =
+                items.iter().map(|it| format!("{} {}", self.word(0), quoted_value(it))).collect();
+            let nodes = nodes.join("; ");
+            (nodes.clone(), (self.tokens[0].span.start..span.end, nodes))
         } else {
             let values: Vec<String> = items.iter().map(|item| quoted_value(item)).collect();
             let values = values.join(" ");
@@ -292,7 +310,10 @@ impl<'a> Statement<'a> {
         };
         self.mended.word(span.clone());
         let message = "KDL has no lists in brackets";
-        let label = "separate several words with spaces";
+        let label = match help.contains("; ") {
+            true => "each is a node of its own",
+            false => "separate several words with spaces",
+        };
         let found =
             self.report(Rule::Brackets, message, span, label).help(format!("write `{help}`"));
         if is_plain {
@@ -458,7 +479,7 @@ impl<'a> Statement<'a> {
 
     fn bare(&mut self, index: usize) -> bool {
         let (word, span) = (self.word(index), self.tokens[index].span.clone());
-        let plain = word.trim_end_matches(',');
+        let plain = word.trim_end_matches(',').trim_matches('`');
         if let Some(keyword) = words::keyword(word).filter(|_| words_exactly(word)) {
             self.mended.word(span.clone());
             let fix = self.enabled(index, keyword);
@@ -498,7 +519,7 @@ impl<'a> Statement<'a> {
             let help = match self.word(0) {
                 // Never a guess: what is kept for too short a time is gone.
                 "keep" if !words::is_sure(word) => {
-                    "write `keep \"30d\"`; to keep everything, leave the rule out".to_owned()
+                    "write `keep \"30d\"`; ten years are `\"3650d\"`".to_owned()
                 }
                 _ => format!("write `{}`", self.shown(index, &quoted)),
             };
@@ -608,6 +629,9 @@ impl<'a> Statement<'a> {
         true
     }
 }
+
+/// Nodes that take one value each and may be repeated: a list of them is several nodes.
+const ONE_EACH: &[&str] = &["topic"];
 
 /// A value as it should stand behind a name: `5s` gets quotes, `true` its sign.
 fn quoted_value(value: &str) -> String {
