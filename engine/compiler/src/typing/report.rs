@@ -59,7 +59,7 @@ impl Tell<'_> {
         self.diagnostics
             .push(
                 Rule::NeverCompare,
-                format!("`{}` is {}, not a number", expr.text(), shape.told()),
+                format!("`{}` is {}, not a number", expr.text(), shape.told_in_a_sentence()),
             )
             .at(site.span(), "no event has a number here")
             .help(help);

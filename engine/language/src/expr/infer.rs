@@ -280,6 +280,13 @@ impl Infer<'_> {
                         let sides = [(shown, &seen.shape), (self.shown(right), &other)];
                         let help = sorts::converted(*operator, sides);
                         let (span, label) = (span.clone(), "always null");
+                        let is_time = seen.shape.time || seen.shape.span;
+                        let help = match right {
+                            ExprNode::Literal(literal, _) if is_time => {
+                                compare::as_duration(literal).or(help)
+                            }
+                            _ => help,
+                        };
                         if let Some(it) =
                             self.report(here, Rule::NeverCompare, span, message, label)
                         {

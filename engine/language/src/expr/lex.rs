@@ -112,11 +112,20 @@ fn sign(text: &str, at: usize, first: char) -> Result<(ExprToken, usize), ExprPr
     }
     let length = foreign.map_or(first.len_utf8(), |foreign| foreign.0.len());
     let found = &rest[..length];
+    if crate::words::is_invisible(first) {
+        let message =
+            format!("an invisible character, U+{:04X}, is not allowed here", u32::from(first));
+        return Err(ExprProblem::syntax(at..at + length, message).help("delete it"));
+    }
     let problem =
         ExprProblem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
     Err(match (foreign, first) {
         (Some(("|", meant)), _) => match super::names::filter(text, at) {
             Some(call) => problem.help(format!("write `{call}`: a function takes its value first")),
+            None => problem.help(*meant),
+        },
+        (Some(("=>", meant)), _) => match super::names::arrow(text, at) {
+            Some(call) => problem.help(format!("write `{call}`")),
             None => problem.help(*meant),
         },
         (Some((_, meant)), _) => problem.help(*meant),

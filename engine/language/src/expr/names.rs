@@ -28,14 +28,15 @@ pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProbl
     Err(ExprProblem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
 }
 
-/// A name at the beginning of a path that is no root here. `before` is the text up to it.
+/// A name at the beginning of a path that is no root here; `text` is the whole expression.
 pub(super) fn unknown_root(
     name: &str,
     span: Range<usize>,
-    before: &str,
+    text: &str,
     roots: Roots,
 ) -> ExprProblem {
     let names = roots.names();
+    let before = &text[..span.start];
     let exists = Root::ALL.iter().any(|it| it.1 == name);
     let message = if exists {
         format!("`{name}` is not available here")
@@ -63,6 +64,13 @@ pub(super) fn unknown_root(
              or a URL"
                 .to_owned()
         }
+        // In `map` there is no event yet.
+        ("event", _) if roots.contains(Root::Data) && roots.contains(Root::Http) => {
+            let rest = &text[span.end..];
+            let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "._".contains(letter);
+            let end = rest.find(|letter| !is_of_path(letter)).unwrap_or(rest.len());
+            format!("the event is made here, from the message: write `data{}`", &rest[..end])
+        }
         ("random", _) => "`random.…` is a function of `demo`".to_owned(),
         (_, _) if behind_hyphen => {
             "write a name with a hyphen in brackets: `data['front-door']`; a parameter is read \
@@ -77,6 +85,37 @@ pub(super) fn unknown_root(
         }
     };
     ExprProblem::unknown(span, message, Some(help))
+}
+
+/// `count() > 5` in `having`, which reads aggregates by their names.
+pub(super) fn aggregate_here(text: &str, call: &Range<usize>) -> ExprProblem {
+    let called = &text[call.clone()];
+    let message = format!("`{called}` is made in `aggregate`, and read here by its name");
+    let meant = format!("{}n{}", &text[..call.start], &text[call.end..]);
+    let help = format!("write `aggregate n=\"{called}\"`, and `{meant}` here");
+    ExprProblem::syntax(call.clone(), message).help(help)
+}
+
+/// Whether `in` stands right before this byte.
+pub(super) fn is_after_in(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end();
+    let is_word = |it: &str| it.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_');
+    before.strip_suffix("in").is_some_and(|it| !is_word(it))
+}
+
+/// The list in parentheses that begins at this byte, in brackets.
+pub(super) fn in_brackets(text: &str, at: usize) -> String {
+    let inner = &text[at + 1..];
+    format!("[{}]", &inner[..inner.find(')').unwrap_or(inner.len())])
+}
+
+/// `x => x == 1` as the arguments of a macro, where it stands in brackets.
+pub(super) fn arrow(text: &str, at: usize) -> Option<String> {
+    let before = text[..at].trim_end();
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let name = before.trim_end_matches(is_of_name);
+    let is_argument = name.len() < before.len() && name.trim_end().ends_with(['(', ',']);
+    is_argument.then(|| format!("{before}, {}", text[at + 2..].trim_start()))
 }
 
 /// `event.type | lower` as a call, where a filter of that name is a function here.

@@ -125,6 +125,11 @@ impl ParseParser<'_> {
                 ExprProblem::syntax(self.span(), format!("`{found}` is not an operator"))
                     .help(word.unwrap_or_default())
             }
+            ExprToken::Sign(",") if names::is_after_in(self.text, opened.start) => {
+                let list = names::in_brackets(self.text, opened.start);
+                ExprProblem::syntax(self.span(), "a list is written in brackets")
+                    .help(format!("write `in {list}`"))
+            }
             _ if sign == "]" && opener == "[" => {
                 ExprProblem::syntax(self.span(), format!("expected `,` or `]` before `{found}`"))
                     .help("separate the items of a list with commas")
@@ -528,13 +533,31 @@ impl ParseParser<'_> {
             at.end..at.end
         };
         if !matches!(self.token(), ExprToken::End) {
-            return Err(self.trailing().into());
+            return Err(self.behind_filter(&name).into());
         }
         if !self.problems.is_empty() {
             return Ok((ExprNode::Literal(Value::Null, at), name));
         }
         let node = function::resolve_filter(&name, &at, place, arguments, self.roots)?;
         Ok((node, name))
+    }
+
+    /// `round 1` and `default: 'x'`, as other templates give a filter its value.
+    fn behind_filter(&self, name: &str) -> ExprProblem {
+        let value = if self.is(":") { self.at + 1 } else { self.at };
+        let is_one = matches!(
+            self.tokens.get(value..),
+            Some([
+                (ExprToken::Text(_) | ExprToken::Int(_) | ExprToken::Float(_), _),
+                (ExprToken::End, _)
+            ])
+        );
+        if !is_one || name.is_empty() {
+            return self.trailing();
+        }
+        let given = &self.text[self.tokens[value].1.clone()];
+        ExprProblem::syntax(self.span(), "the value of a filter is written in brackets")
+            .help(format!("write `{name}({given})`"))
     }
 
     /// Extends a static path, or makes a computed one.
@@ -723,8 +746,7 @@ impl ParseParser<'_> {
             }
             None => {
                 if self.problems.len() < PROBLEMS_MAX {
-                    let before = &self.text[..span.start];
-                    let problem = names::unknown_root(name, span.clone(), before, self.roots);
+                    let problem = names::unknown_root(name, span.clone(), self.text, self.roots);
                     self.problems.push(problem);
                 }
                 Ok(ExprNode::Literal(Value::Null, span))
@@ -794,6 +816,14 @@ impl ParseParser<'_> {
             };
         }
         let arguments = self.items(")", &opened)?;
+        if self.roots.contains(Root::Aggregate)
+            && let Some(aggregate) = Aggregate::of_word(name)
+            && (aggregate == Aggregate::Count) == arguments.is_empty()
+        {
+            let call = span.start..self.previous_end();
+            self.note(names::aggregate_here(self.text, &call));
+            return Ok(ExprNode::Literal(Value::Null, call));
+        }
         // What stands in for a bad argument would be blamed for not being what is wanted.
         let is_known = before == self.problems.len();
         let whole = span.start..self.previous_end();
@@ -801,11 +831,24 @@ impl ParseParser<'_> {
             Ok(node) => Ok(node),
             Err(problem) => {
                 if is_known {
-                    self.note(problem);
+                    self.note(self.as_null_check(name, &whole).unwrap_or(problem));
                 }
                 Ok(ExprNode::Literal(Value::Null, whole))
             }
         }
+    }
+
+    /// `has(data.b)`, as CEL asks whether there is a value.
+    fn as_null_check(&self, name: &str, whole: &Range<usize>) -> Option<ExprProblem> {
+        const ASKS: &[&str] = &["has", "isset", "is_set", "defined", "is_defined", "present"];
+        let call = &self.text[whole.clone()];
+        let value = call.strip_prefix(name)?.trim().strip_prefix('(')?.strip_suffix(')')?.trim();
+        if !ASKS.contains(&name) || value.is_empty() || value.contains(',') {
+            return None;
+        }
+        let span = whole.start..whole.start + name.len();
+        let message = format!("there is no function `{name}`");
+        Some(ExprProblem::unknown(span, message, Some(format!("write `{value} != null`"))))
     }
 }
 

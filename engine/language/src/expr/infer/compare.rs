@@ -397,10 +397,22 @@ fn is_literal(node: &ExprNode) -> bool {
     }
 }
 
+/// A literal as a duration: `'5m'`, or a number of seconds.
+pub(super) fn as_duration(literal: &Value) -> Option<String> {
+    let read = match literal {
+        Value::String(text) => crate::parse_duration(text)?,
+        number => std::time::Duration::try_from_secs_f64(number.as_f64()?).ok()?,
+    };
+    Some(format!("write `duration('{}')`", kernel::time::write_duration(read)))
+}
+
 /// What to write where a number stands in quotes.
 fn other_sort(nodes: (&ExprNode, &ExprNode), shapes: (&ValueType, &ValueType)) -> Option<String> {
     for (node, other) in [(nodes.0, shapes.1), (nodes.1, shapes.0)] {
         let ExprNode::Literal(literal, _) = node else { continue };
+        if other.span {
+            return as_duration(literal);
+        }
         let bare = match literal {
             Value::String(text) if text.parse::<f64>().is_ok() => other.number.is_some(),
             Value::String(text) if matches!(text.as_str(), "true" | "false") => {
