@@ -127,12 +127,14 @@ pub struct Brings {
     pub has_time: bool,
     /// What `map` knows as `mqtt`, where they come on topics.
     pub mqtt: Option<expr::ValueType>,
+    /// Whether `map` knows as `file` where each was read.
+    pub has_file: bool,
 }
 
 impl Brings {
     /// Messages of which nothing is known but this.
     pub fn message(message: expr::ValueType) -> Brings {
-        Brings { message, kind: None, has_time: false, mqtt: None }
+        Brings { message, kind: None, has_time: false, mqtt: None, has_file: false }
     }
 }
 

@@ -92,6 +92,7 @@ impl Decoding {
         let message = self.decoder.as_ref().map(|decoder| decoder.shape()).or_else(text);
         Brings {
             has_time: self.decoder.as_ref().is_some_and(|decoder| decoder.has_time()),
+            has_file: true,
             ..Brings::message(message.unwrap_or_else(ValueType::any))
         }
     }

@@ -249,16 +249,18 @@ fn message(
     let request = [("method", ValueType::text()), ("path", ValueType::text())];
     let request = request.map(|(name, it)| (name, it.or_null()));
     let open = ["headers", "query"].map(|it| (it, ValueType::open_map().or_null()));
-    roots.push((Root::Http, ValueType::map(request.into_iter().chain(open))));
+    let http = ValueType::map(request.into_iter().chain(open));
+    roots.push((Root::Http, if source.spec.is_served() { http } else { ValueType::null() }));
     let file = [
         ("path", ValueType::text()),
         ("line", ValueType::number()),
         ("offset", ValueType::number()),
     ];
-    roots.push((Root::File, ValueType::map(file.map(|(name, shape)| (name, shape.or_null())))));
+    let file = ValueType::map(file.map(|(name, shape)| (name, shape.or_null())));
+    let brings = source.spec.brings();
+    roots.push((Root::File, if brings.has_file { file } else { ValueType::null() }));
     let data = taking::parsed(&source.map, &message);
-    let topic = source.spec.brings().mqtt;
-    roots.push((Root::Mqtt, topic.unwrap_or_else(ValueType::null)));
+    roots.push((Root::Mqtt, brings.mqtt.unwrap_or_else(ValueType::null)));
     let here: EventTypes = Arc::new([EventType { kind: "".into(), data }]);
     let mut known =
         TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() };

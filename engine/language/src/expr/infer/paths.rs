@@ -44,6 +44,17 @@ impl Infer<'_> {
         if matches!(root, Root::Title | Root::Message) && steps.is_empty() {
             return ValueType::text();
         }
+        if let (Root::Http, [Step::Name(headers), Step::Name(name), ..]) = (root, steps)
+            && headers == "headers"
+            && name.contains(|letter: char| letter.is_ascii_uppercase())
+        {
+            let message = "the names in `http.headers` are in lower case".to_owned();
+            let label = "it would always be null";
+            if let Some(it) = self.report(here, Rule::UnknownPath, span, message, label) {
+                it.help = Some(format!("write `http.header('{name}')`, which reads any case"));
+            }
+            return ValueType::any();
+        }
         let bases = bases(self.known, root, here);
         let mut found: Option<ValueType> = None;
         let mut missing: Vec<Missing> = Vec::new();
@@ -256,8 +267,19 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         let near = shown(root, &[&steps[..depth], &[Step::Name(near.to_owned())]].concat());
         return (format!("did you mean `{near}`?{told}{opts_out}"), origin);
     }
+    // `enrich.NAME.field`, where the stage adds to `enrich` itself.
+    if let (Root::Enrich, 0, Some(Step::Name(inner))) = (root, depth, steps.get(1))
+        && names.contains(&inner.as_str())
+    {
+        let help =
+            format!("did you mean `enrich.{inner}`? Not every stage puts its name into the path");
+        return (help, None);
+    }
     let is_list = deepest().any(|it| it.list.is_some());
     let help = match names.is_empty() {
+        true if depth == 0 && brought_by(root).is_some() => {
+            brought_by(root).unwrap_or_default().to_owned()
+        }
         true if is_list => {
             format!("`{before}` is a list: `{before}[0].{name}` reads its first item")
         }
@@ -277,6 +299,18 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         }
     };
     (help, None)
+}
+
+/// Which sources bring what a root of `map` reads.
+fn brought_by(root: Root) -> Option<&'static str> {
+    Some(match root {
+        Root::Http => "only messages of `source http` come with a request",
+        Root::Mqtt => "only messages of `source mqtt` have a topic",
+        Root::File => {
+            "only messages of `source file`, `source exec` and `source stdin` have a place in a file"
+        }
+        _ => return None,
+    })
 }
 
 fn shown(root: Root, steps: &[Step]) -> String {
