@@ -111,6 +111,7 @@ impl Kind for Window {
         let (aggregates, unread) = read_aggregates(fields.child("aggregate"), context);
         let having = fields.child("having");
         let (form, clock) = form?;
+        never_enough(&form, &aggregates, having.as_ref(), context);
         let mut shape = shape_of(fields, Some(clock));
         let made = aggregates
             .iter()
@@ -131,6 +132,40 @@ impl Kind for Window {
             shape,
         })
     }
+}
+
+/// Warns of `sliding "5m" max-events=5` with `having "n > 5"`: so many events are never kept. Only
+/// of a count that is compared with a number.
+fn never_enough(
+    form: &WindowForm,
+    aggregates: &[NamedAggregate],
+    having: Option<&Fields<'_>>,
+    context: &mut Context<'_>,
+) {
+    let WindowForm::Sliding { events_max, .. } = form else { return };
+    let condition = having.and_then(|having| having.arg(0)?.expr(Roots::AGGREGATED));
+    let Some(condition) = condition else { return };
+    let words: Vec<&str> = condition.value.text().split_whitespace().collect();
+    let [name, sign, number] = words[..] else { return };
+    let is_count = |aggregate: &NamedAggregate| {
+        &*aggregate.name == name && aggregate.value.text() == "count()"
+    };
+    let (Ok(number), true) = (number.parse::<usize>(), aggregates.iter().any(is_count)) else {
+        return;
+    };
+    let needed = match sign {
+        ">" => number.saturating_add(1),
+        ">=" | "==" => number,
+        _ => return,
+    };
+    if needed <= *events_max {
+        return;
+    }
+    context
+        .diagnostics
+        .push(Rule::AlwaysSame, "this condition is never true")
+        .at(condition.span, format!("the window keeps at most {events_max} events"))
+        .help(format!("raise `max-events` of `sliding` to at least {needed}"));
 }
 
 /// The form, and the name of the node that says it.
