@@ -295,7 +295,7 @@ source http bell { path "/bell" }
 source http porch { path "/porch"; auth bearer=(env)"GATE_TOKEN" }
 source http button { path "/button"; method GET }
 source mqtt frigate { url "mqtt://127.0.0.1"; topic "frigate/events" }
-enrich http weather { get "http://127.0.0.1:1/weather" }
+enrich http weather { get "http://127.0.0.1:1/weather"; policy patient }
 sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
 notify webhook phone { url "http://127.0.0.1:1/phone" }
 "#;
@@ -333,7 +333,8 @@ fn files(catalog: &Catalog) -> Vec<String> {
                 needed
             };
             for row in rows() {
-                for form in forms(&place, row) {
+                // What says nothing has no effect.
+                for form in forms(&place, row).into_iter().filter(|form| form != "rotate") {
                     let form = match (&*place, row.name) {
                         // What it emits is in the `data` of its messages.
                         ("source.demo", "map") => form.replace("data.", "data.data."),
@@ -412,7 +413,15 @@ fn examples_at_the_top() -> Vec<String> {
         let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
         files.extend(row.examples.iter().map(|example| {
             let reader = "filter reader { keep when=\"param.min_score != null\" }\n";
-            whole_with(example) + if name == "param" { reader } else { "" }
+            let user = |policy: &str| {
+                format!("notify webhook user {{ url \"http://127.0.0.1:1/\"; policy {policy} }}\n")
+            };
+            let rest = match name {
+                "param" => reader.to_owned(),
+                "policy" => user(example.split(' ').nth(1).unwrap_or_default()),
+                _ => String::new(),
+            };
+            whole_with(example) + &rest
         }));
         let head = match name {
             "pipeline" => "pipeline right schema-version=1",
@@ -433,7 +442,11 @@ fn examples_at_the_top() -> Vec<String> {
                 "route" => format!("{it}; otherwise {{ to journal phone }}"),
                 _ => it,
             };
-            whole_with(&format!("{head} {{ {inside} }}"))
+            let user = match name {
+                "policy" => "\nnotify webhook user { url \"http://127.0.0.1:1/\"; policy other }",
+                _ => "",
+            };
+            whole_with(&format!("{head} {{ {inside} }}{user}"))
         }));
     }
     files

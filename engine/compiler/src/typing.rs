@@ -65,6 +65,7 @@ pub(crate) fn check(
     idle::check(document, spec, &sites, context.diagnostics);
     backlog::check(spec, context.diagnostics);
     unused::params(document, &sites, main, context.diagnostics);
+    unused::policies(spec, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);
 }

@@ -316,6 +316,13 @@ impl Expr {
         covers::covered_by(&self.node, &others)
     }
 
+    /// The literals that it may come to, each with its place in the text.
+    pub fn literals(&self) -> Vec<(Value, Range<usize>)> {
+        let mut found = Vec::new();
+        names::alternatives(&self.node, &self.text, &mut found);
+        found
+    }
+
     /// Literals that it may come to and that are no level, for places that take one.
     pub fn bad_levels(&self) -> Vec<ExprProblem> {
         let mut found = Vec::new();

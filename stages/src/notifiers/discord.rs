@@ -68,7 +68,7 @@ impl Kind for Discord {
     type Settings = DiscordSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<DiscordSettings> {
-        let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
+        let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields, context));
         let bad = urls.iter().filter(|url| !check_url(url, context)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (attach, buttons) =

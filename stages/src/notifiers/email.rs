@@ -114,7 +114,7 @@ impl Kind for Email {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<EmailSettings> {
         let node = fields.child("smtp");
         let (from, to) = (Text::read_child(fields, "from"), Text::read_all(fields, "to"));
-        let level = LevelSetting::read(fields);
+        let level = LevelSetting::read(fields, context);
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));
         let node = node?;

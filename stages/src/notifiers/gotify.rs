@@ -69,7 +69,8 @@ impl Kind for Gotify {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GotifySettings> {
         let url = Text::read_child(fields, "url");
         let url = url.filter(|url| check_url(url, context));
-        let (tokens, level) = (Text::read_all(fields, "token"), LevelSetting::read(fields));
+        let (tokens, level) =
+            (Text::read_all(fields, "token"), LevelSetting::read(fields, context));
         let tokens = tokens?;
         check_twice(&tokens, "token", context.diagnostics);
         Some(GotifySettings { url: url?, tokens, click: link::read(fields), level: level? })

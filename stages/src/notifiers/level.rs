@@ -3,8 +3,9 @@
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::event::Priority;
+use language::diagnostic::Rule;
 use language::expr::{Expr, Roots, Scope};
-use language::{Arg, Fields, NodeRow, Prop, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 
 choice! {
     /// How urgent a message is.
@@ -48,12 +49,34 @@ impl Level {
     }
 }
 
+/// Reports the literals that an expression may come to and that are no level.
+fn check_words(expr: &Expr, from: &Scalar<'_>, context: &mut Context<'_>) {
+    for (literal, place) in expr.literals() {
+        let word = literal.as_str().unwrap_or_default();
+        if literal.is_null() || Level::of_text(word).is_some() {
+            continue;
+        }
+        let near = language::other_level(word, Level::WORDS)
+            .or_else(|| language::nearest(word, Level::WORDS.iter().copied()));
+        let near = near.map_or_else(String::new, |near| format!("did you mean `'{near}'`? "));
+        context
+            .diagnostics
+            .push(Rule::UnknownWord, format!("`{literal}` is not a level").replace('"', "'"))
+            .at(from.part_span(place), "counts as not given")
+            .help(format!("{near}The words are: {}", Level::WORDS.join(", ")));
+    }
+}
+
 impl LevelSetting {
-    pub(super) fn read(fields: &Fields<'_>) -> Option<LevelSetting> {
+    pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<LevelSetting> {
         let Some(node) = fields.child("level") else { return Some(LevelSetting::Priority) };
         Some(match (node.arg(0), node.prop("from")) {
             (Some(word), _) => LevelSetting::Fixed(Level::of_word(&word.text()?.value)?),
-            (None, Some(from)) => LevelSetting::From(from.expr(Roots::EVENT)?.value),
+            (None, Some(from)) => {
+                let expr = from.expr(Roots::EVENT)?.value;
+                check_words(&expr, &from, context);
+                LevelSetting::From(expr)
+            }
             (None, None) => LevelSetting::Priority,
         })
     }

@@ -86,7 +86,7 @@ impl Kind for Ntfy {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<NtfySettings> {
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context);
-        let level = LevelSetting::read(fields);
+        let level = LevelSetting::read(fields, context);
         let topics = Text::read_all(fields, "topic")?;
         check_twice(&topics, "topic", context.diagnostics);
         check_topics(&url, &topics, context.diagnostics);

@@ -124,7 +124,7 @@ impl Kind for Pushover {
         let is_http = check_url(&url, context);
         let (token, users) = (Text::read_child(fields, "token"), Text::read_all(fields, "user"));
         let (sound, emergency) = (Text::read_child(fields, "sound"), Emergency::read(fields));
-        let (click, level) = (link::read(fields), LevelSetting::read(fields));
+        let (click, level) = (link::read(fields), LevelSetting::read(fields, context));
         let users = users?;
         check_twice(&users, "user", context.diagnostics);
         let attach = AttachSetting::read(fields, context);

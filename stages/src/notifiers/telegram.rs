@@ -90,7 +90,7 @@ impl Kind for Telegram {
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context);
         let (token, chats) = (Text::read_child(fields, "token"), Text::read_all(fields, "chat"));
-        let level = LevelSetting::read(fields);
+        let level = LevelSetting::read(fields, context);
         let chats = chats?;
         check_twice(&chats, "chat", context.diagnostics);
         let click = link::read(fields);

@@ -101,6 +101,14 @@ impl Kind for FileSink {
                 .help("an expression in `{{ }}` must be within one part: `data/{{ event.type }}.jsonl`");
         }
         let rotate = fields.child("rotate");
+        if let Some(rotate) = rotate.filter(|it| it.props().next().is_none() && it.arg(0).is_none())
+        {
+            context
+                .diagnostics
+                .push(Rule::NoEffect, "`rotate` has no effect without `every` or `size`")
+                .at(rotate.name().span, "nothing says when")
+                .help("write `rotate every=\"1d\"` or `rotate size=\"10MiB\"`, or remove it");
+        }
         let rotate = Rotate {
             every: rotate
                 .and_then(|rotate| rotate.prop("every")?.duration())

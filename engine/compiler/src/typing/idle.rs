@@ -25,6 +25,7 @@ pub(super) fn check(
     targets_twice(spec, diagnostics);
     settings(document, spec, diagnostics);
     scopes(document, diagnostics);
+    breakers_off(document.nodes(), diagnostics);
     calls_at_once(document, spec, diagnostics);
     fields(sites, spec.lifecycle().is_some(), diagnostics);
     // A source that could not be read is not missing.
@@ -106,13 +107,28 @@ fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) 
             _ => None,
         };
         let Some(why) = why else { continue };
-        let has_backlog = node.name().value() == "sink";
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         for child in children {
             let word = child.name().value();
-            if FAILURE.contains(&word) || has_backlog && word == "backlog" {
+            if FAILURE.contains(&word) {
                 no_effect(diagnostics, word, &span_of(child), why, "remove it");
             }
+        }
+    }
+}
+
+/// `breaker #false { trip after=3 }`: what is switched off needs no settings.
+fn breakers_off(nodes: &[KdlNode], diagnostics: &mut Diagnostics) {
+    for node in nodes {
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        let is_off = node.get(0).and_then(kdl::KdlValue::as_bool) == Some(false);
+        match children.first().filter(|_| is_off && node.name().value() == "breaker") {
+            Some(first) => {
+                let why = "the breaker is off";
+                let help = "remove `#false` to turn it on, or remove the block";
+                no_effect(diagnostics, first.name().value(), &span_of(first), why, help);
+            }
+            None => breakers_off(children, diagnostics),
         }
     }
 }

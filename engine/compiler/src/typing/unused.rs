@@ -75,6 +75,35 @@ pub(super) fn params(
     }
 }
 
+/// Warns of each `policy` of the pipeline file itself that no node uses.
+pub(super) fn policies(spec: &Spec, main: usize, diagnostics: &mut Diagnostics) {
+    // A node that could not be read may use it.
+    if diagnostics.has_errors() {
+        return;
+    }
+    let stages = spec.enrichments.iter().map(|enrichment| &enrichment.policy);
+    let sinks = spec.sinks.iter().map(|sink| &sink.policy);
+    let notifiers = spec.notifiers.iter().map(|notifier| &notifier.policy);
+    let bases = spec.policies.iter().map(|policy| &policy.base);
+    let used: BTreeSet<&str> = stages
+        .chain(sinks)
+        .chain(notifiers)
+        .chain(bases)
+        .flatten()
+        .map(|name| name.value.as_str())
+        .collect();
+    let own = spec.policies.iter().map(|policy| &policy.name);
+    for name in own.filter(|name| name.span.start < main && !used.contains(name.value.as_str())) {
+        diagnostics
+            .push(Rule::NoEffect, format!("no node uses the policy `{}`", name.value))
+            .at(name.span.clone(), "never used")
+            .help(format!(
+                "write `policy {}` in a stage, sink or notifier, or remove it",
+                name.value
+            ));
+    }
+}
+
 /// Warns of each stage that does nothing but add what no expression reads, where no end takes
 /// whole events.
 pub(super) fn stages(
