@@ -42,7 +42,7 @@ pub(crate) const FIELDS: &[NodeRow] = &[
     NodeRow::new("columns", "csv: what the values of a line are called, in order")
         .examples(&["columns at user database"])
         .args(&[Arg::some("column", ValueKind::Literal)]),
-    NodeRow::flag("header", "csv: the first line of each file has the names of the columns")
+    NodeRow::flag("header", "csv: the first line of each file is skipped, because it has the names of the columns, which `columns` gives here")
         .examples(&["header", "header #false"]),
     NodeRow::new("number", "fields that hold numbers; null if the text is not a number")
         .examples(&["number status bytes"])

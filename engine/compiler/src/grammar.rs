@@ -43,7 +43,7 @@ const LABEL_TEXT: ValueKind = ValueKind::Text;
 
 /// Every node that may stand at the top of a file.
 pub const TOP: &[NodeRow] = &[
-    NodeRow::new("pipeline", "names the pipeline; must be the first node of the file").examples(&["pipeline home schema-version=1", r#"pipeline home schema-version=1 { timezone "Europe/Berlin" }"#])
+    NodeRow::new("pipeline", "names the pipeline; usually the first node of the file").examples(&["pipeline home schema-version=1", r#"pipeline home schema-version=1 { timezone "Europe/Berlin" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .props(&[Prop::required("schema-version", ValueKind::Int(1, i64::MAX))])
         .children(&[PIPELINE])
