@@ -7,7 +7,7 @@ use compiler::files::PipelinePath;
 use compiler::load::{LoadedPipeline, PipelineLoader, PipelineTexts};
 use compiler::report::{self, CheckedFile};
 use language::Environment;
-use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
+use language::diagnostic::{Diagnostic, Edit, Rule, Severity, SourceText};
 use stages::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -118,8 +118,7 @@ fn edited(text: &str, edits: &[Edit]) -> Option<String> {
 
 /// The findings of a case's text with edits made.
 fn repaired(case: &Path, text: String) -> Vec<Diagnostic> {
-    let name = case.file_name().expect("a name").to_string_lossy().into_owned();
-    checked(case, &name, text.as_bytes(), &Bare).diagnostics
+    checked(case, &name_of(case), text.as_bytes(), &Bare).diagnostics
 }
 
 #[test]
@@ -148,6 +147,74 @@ fn what_a_finding_would_write_takes_the_finding_away() {
     ];
     let without: Vec<_> = certain.iter().filter(|it| !repairs.contains_key(*it)).collect();
     assert!(without.is_empty(), "no case of these is repaired: {without:?}");
+}
+
+/// What a help says to write, where that is a whole value or the line of a node without
+/// placeholders: the place that it replaces, and the text.
+fn advised(finding: &Diagnostic) -> Option<Edit> {
+    const PLACEHOLDERS: [&str; 9] =
+        ["…", "NAME", "KIND", "VALUE", "PORT", "NOTIFIER", "\"file\"", "[", "|"];
+    let help = finding.help.as_deref()?;
+    let (meant, rest) = help.strip_prefix("write `")?.split_once('`')?;
+    // `write … after`, `write … in the source`: it belongs elsewhere.
+    let is_here = rest.is_empty() || rest.starts_with([';', ':', ',']);
+    let meant = Some(meant).filter(|_| is_here)?;
+    let (text, span) = (&finding.source.text, finding.labels.first()?.span.clone());
+    if PLACEHOLDERS.iter().any(|it| meant.contains(it)) || meant.contains('{') {
+        return None;
+    }
+    let labelled = text.get(span.clone())?;
+    let is_value = |text: &str| text.starts_with(['"', '#', '\'']) || text.parse::<f64>().is_ok();
+    if meant.starts_with('"') && is_value(labelled) {
+        return Some(Edit { span, text: meant.to_owned() });
+    }
+    let ends = ['\n', ';', '{', '}'];
+    let start = text[..span.start].rfind(ends).map_or(0, |it| it + 1);
+    let end = text[span.end..].find(ends).map_or(text.len(), |it| span.end + it);
+    let line = text.get(start..end)?;
+    let start = start + line.len() - line.trim_start().len();
+    let word = |text: &str| text.split([' ', '=', ':']).next().map(str::to_owned);
+    // A quote or brace within a text would end the line too early.
+    let is_whole = line.matches('"').count() % 2 == 0;
+    let is_node = word(meant) == word(line.trim_start()) && meant.contains(' ');
+    (is_whole && is_node)
+        .then(|| Edit { span: start..start + line.trim().len(), text: meant.to_owned() })
+}
+
+#[test]
+fn what_a_help_says_to_write_takes_the_finding_away() {
+    let (mut applied, mut wrong) = (0, Vec::new());
+    for case in cases() {
+        let found = loaded(&case).diagnostics;
+        let own = found.iter().filter(|it| it.source.name.ends_with(&*name_of(&case)));
+        for (finding, edit) in own.filter_map(|it| Some((it, advised(it)?))) {
+            let text = edited(&finding.source.text, std::slice::from_ref(&edit)).expect("one edit");
+            let left = repaired(&case, text.clone());
+            let same =
+                |it: &&Diagnostic| (it.rule, &it.message) == (finding.rule, &finding.message);
+            let place = edit.span.start..edit.span.start + edit.text.len();
+            // Neither the same again, nor the next mistake in what was just written.
+            let is_here = |it: &&Diagnostic| {
+                let is_new =
+                    !found.iter().any(|old| (old.rule, &old.message) == (it.rule, &it.message));
+                let at = it.labels.first().map_or(0, |label| label.span.start);
+                is_new && it.severity == Severity::Error && place.contains(&at)
+            };
+            let is_gone = left.iter().filter(same).count() < found.iter().filter(same).count();
+            let next = left.iter().find(is_here).map(|it| it.message.clone());
+            applied += 1;
+            if !is_gone || next.is_some() {
+                let (case, message) = (case.display(), &finding.message);
+                wrong.push(format!("{case}: {message}\n  {}\n  {next:?}", edit.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {applied}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(50 < applied, "only {applied} are whole nodes or values");
+}
+
+fn name_of(case: &Path) -> String {
+    case.file_name().expect("a name").to_string_lossy().into_owned()
 }
 
 #[test]
