@@ -31,6 +31,7 @@ pub use aggregate::Aggregate;
 pub use function::meant as meant_function;
 pub use function::{TimePattern, number_of, percent_encoded};
 pub use infer::Declared;
+pub use lex::is_escape;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;
 pub use template::Template;

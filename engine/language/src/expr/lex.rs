@@ -243,6 +243,11 @@ fn quoted(text: &str, at: usize) -> Result<(ExprToken, usize), ExprProblem> {
     Err(problem)
 }
 
+/// Whether a text in quotes has an escape whose backslash stands before `rest`.
+pub fn is_escape(rest: &str) -> bool {
+    escape(rest).is_some()
+}
+
 /// What the escape means whose backslash stands before `rest`, and how long both are.
 fn escape(rest: &str) -> Option<(char, usize)> {
     let coded = |from: usize, digits: usize, radix: u32| {

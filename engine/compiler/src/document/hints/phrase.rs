@@ -1,6 +1,7 @@
 //! Pieces of a line, put as they should have been written.
 
 use super::super::lex::{Kind, LexToken};
+use language::expr::is_escape;
 
 /// Nodes whose value is an expression.
 const NODES: &[&str] = &["when", "keep", "match", "key", "check", "value", "subject"];
@@ -100,20 +101,87 @@ pub(super) fn has_property(text: &str, tokens: &[LexToken]) -> bool {
     })
 }
 
-/// A string as a raw one, given where its first wrong escape stands.
-///
-/// Text in single quotes belongs to an expression, which has escapes of its own: a pattern's
-/// backslash is written twice there.
-pub(super) fn raw(written: &str, bad: usize) -> String {
+/// A string as a raw one. Where it is an expression, the backslashes of its texts are escaped as
+/// texts in single quotes need it, so that it says what was meant: a raw text `r'…'` takes each
+/// backslash as it is, and an escape that a text has, such as `\\'`, stays one.
+pub(super) fn raw(written: &str, is_expression: bool) -> String {
     let quotes = if written.len() > 5 && written.starts_with("\"\"\"") { "\"\"\"" } else { "\"" };
     let inner = written.strip_prefix(quotes).and_then(|it| it.strip_suffix(quotes));
-    let inner = inner.unwrap_or(written).replace("\\\"", "\"").replace("\\\\", "\\");
-    let is_inner = written[..bad].matches('\'').count() % 2 == 1
-        && written[bad..].contains('\'')
-        && !written.contains("\\\\");
-    let inner = if is_inner { inner.replace('\\', "\\\\") } else { inner };
+    let letters = unescaped(inner.unwrap_or(written));
+    let inner = match is_expression {
+        true => with_escapes(&letters),
+        false => letters.iter().map(|letter| letter.0).collect(),
+    };
     let hashes = if inner.contains("\"#") { "##" } else { "#" };
     format!("{hashes}{quotes}{inner}{quotes}{hashes}")
+}
+
+/// The characters of a quoted string, each with whether it is a backslash that KDL does not take
+/// as the beginning of an escape.
+fn unescaped(inner: &str) -> Vec<(char, bool)> {
+    let mut letters = Vec::new();
+    let mut rest = inner.chars();
+    while let Some(letter) = rest.next() {
+        match (letter, rest.clone().next()) {
+            ('\\', Some(next @ ('\\' | '"'))) => {
+                rest.next();
+                letters.push((next, false));
+            }
+            (letter, _) => letters.push((letter, letter == '\\')),
+        }
+    }
+    letters
+}
+
+/// The text of an expression whose texts in single quotes have an escape for every backslash.
+fn with_escapes(letters: &[(char, bool)]) -> String {
+    let text: String = letters.iter().map(|letter| letter.0).collect();
+    let (mut made, mut at) = (String::new(), 0);
+    while at < letters.len() {
+        let Some((is_raw, length)) = text_at(letters, at) else {
+            made.push(letters[at].0);
+            at += 1;
+            continue;
+        };
+        let end = at + length;
+        while at < end {
+            let (letter, is_bad) = letters[at];
+            let next = letters.get(at + 1).filter(|_| at + 1 < end).map(|next| next.0);
+            let rest: String = text.chars().skip(at + 1).take(end - at - 1).collect();
+            made.push(letter);
+            at += 1;
+            if letter != '\\' || is_raw {
+                continue;
+            }
+            // What a pattern escapes with one backslash is a character of its own in a text.
+            let is_pattern = is_bad && matches!(next, Some('?' | '`'));
+            if !is_pattern && is_escape(&rest) {
+                made.extend(next);
+                at += 1;
+            } else {
+                made.push('\\');
+            }
+        }
+    }
+    made
+}
+
+/// Whether a text in single quotes begins there, whether it is raw, and its length in characters.
+fn text_at(letters: &[(char, bool)], at: usize) -> Option<(bool, usize)> {
+    let before = |back: usize| at.checked_sub(back).map(|index| letters[index].0);
+    let is_part = |letter: Option<char>| letter.is_some_and(|it| it.is_alphanumeric() || it == '_');
+    let is_raw = matches!(before(1), Some('r' | 'R')) && !is_part(before(2));
+    if letters[at].0 != '\'' || is_part(before(1)) && !is_raw {
+        return None;
+    }
+    let mut escaped = false;
+    for (index, (letter, _)) in letters.iter().enumerate().skip(at + 1) {
+        if *letter == '\'' && !escaped {
+            return Some((is_raw, index + 1 - at));
+        }
+        escaped = *letter == '\\' && !escaped && !is_raw;
+    }
+    None
 }
 
 /// Whether the string means the same as a raw one: no escape in it but quotes and backslashes.
@@ -138,4 +206,50 @@ pub(super) fn items(text: &str, tokens: &[LexToken]) -> Vec<String> {
         .filter(|it| !it.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::raw;
+
+    #[track_caller]
+    fn becomes(inner: &str, expected: &str) {
+        assert_eq!(raw(&format!("\"{inner}\""), true), format!("#\"{expected}\"#"), "{inner}");
+    }
+
+    /// Expressions as a raw string has them: in a plain string, all that is wrong with them is
+    /// what KDL makes of their backslashes.
+    #[test]
+    fn a_right_expression_stays_as_it_is() {
+        for right in [
+            r"matches(data.file, r'\.jpg$')",
+            r"matches(data.file, R'\.jpg$') || matches(data.x, r'\d+')",
+            r"matches(data.name, r'^\w+\s\?$')",
+            r"data.name == 'it\'s \x41 \101'",
+            r"data.a == 'dr\'s' && matches(data.b, r'\d')",
+            r"data.path == r'C:\dir'",
+            r"for_r'\d'",
+        ] {
+            let made = raw(&format!("\"{right}\""), true);
+            assert_eq!(made, format!("#\"{right}\"#"));
+        }
+    }
+
+    #[test]
+    fn a_pattern_in_a_plain_text_has_its_backslashes_twice() {
+        becomes(r"matches(data.x, '\d+')", r"matches(data.x, '\\d+')");
+        becomes(r"matches(data.x, '\\d+\.')", r"matches(data.x, '\\d+\\.')");
+        becomes(r"matches(data.x, '\\\\d+\.')", r"matches(data.x, '\\d+\\.')");
+        becomes(r"matches(data.x, 'a\?')", r"matches(data.x, 'a\\?')");
+        becomes(
+            r"matches(data.file, r'\.jpg$') || matches(data.x, '\d+')",
+            r"matches(data.file, r'\.jpg$') || matches(data.x, '\\d+')",
+        );
+    }
+
+    #[test]
+    fn a_quote_that_begins_no_text_changes_nothing() {
+        becomes(r"it's \d o'clock", r"it's \d o'clock");
+        assert_eq!(raw(r#""state='\w+'""#, false), r##"#"state='\w+'"#"##);
+    }
 }

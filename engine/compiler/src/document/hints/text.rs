@@ -59,7 +59,9 @@ impl Statement<'_> {
         let escape = &word[bad.clone()];
         self.mended.word(start + 1..self.tokens[index].span.end - 1);
         let message = format!("`{escape}` is not an escape in a quoted string");
-        let raw = phrase::raw(word, bad.start);
+        // Their patterns are texts, not expressions.
+        let is_pattern = matches!(self.word(0), "decode" | "lines");
+        let raw = phrase::raw(word, !is_pattern);
         let help = if escape == "\\u" {
             "a character is written with braces: `\\u{e4}`".to_owned()
         } else {
