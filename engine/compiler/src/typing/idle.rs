@@ -24,7 +24,6 @@ pub(super) fn check(
     unrouted(spec, diagnostics);
     targets_twice(spec, diagnostics);
     settings(document, spec, diagnostics);
-    scopes(document, diagnostics);
     breakers_off(document.nodes(), diagnostics);
     calls_at_once(document, spec, diagnostics);
     fields(sites, spec.lifecycle().is_some(), diagnostics);
@@ -129,23 +128,6 @@ fn breakers_off(nodes: &[KdlNode], diagnostics: &mut Diagnostics) {
                 no_effect(diagnostics, first.name().value(), &span_of(first), why, help);
             }
             None => breakers_off(children, diagnostics),
-        }
-    }
-}
-
-/// Scopes that no request needs.
-fn scopes(document: &KdlDocument, diagnostics: &mut Diagnostics) {
-    let children =
-        |node: &KdlNode| node.children().map(|child| child.nodes().to_vec()).unwrap_or_default();
-    let servers = document.nodes().iter().filter(|node| node.name().value() == "server");
-    let auth = servers.flat_map(children).filter(|it| it.name().value() == "auth");
-    for token in auth.flat_map(|it| children(&it)) {
-        let Some(entry) = token.entry("scope") else { continue };
-        let words = entry.value().as_string().unwrap_or_default();
-        if words.split_whitespace().any(|word| word == "reload") {
-            let span = entry.span().offset()..entry.span().offset() + entry.span().len();
-            let why = "a reload is started by saving the file or by SIGHUP, never by a request";
-            no_effect(diagnostics, "reload", &span, why, "remove the word");
         }
     }
 }
