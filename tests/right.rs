@@ -328,6 +328,10 @@ fn files(catalog: &Catalog) -> Vec<String> {
                     needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
                 }
                 if place == "notify.slack" {
+                // Lines need not say of which type their events are.
+                if place.starts_with("source.") && but == "decode" {
+                    needed.push("type line".to_owned());
+                }
                     needed.extend(slack_with(but));
                 }
                 needed
@@ -337,7 +341,9 @@ fn files(catalog: &Catalog) -> Vec<String> {
                 for form in forms(&place, row).into_iter().filter(|form| form != "rotate") {
                     let form = match (&*place, row.name) {
                         // What it emits is in the `data` of its messages.
-                        ("source.demo", "map") => form.replace("data.", "data.data."),
+                        ("source.demo", "map") => form
+                            .replace("data.", "data.data.")
+                            .replace("{ each", "{ type \"'ring'\"; each"),
                         (_, "decode") => with_codec(&form),
                         ("enrich.http", "body") if !form.contains("post ") => {
                             format!("post \"http://127.0.0.1:1/\"; {form}")

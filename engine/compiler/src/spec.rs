@@ -214,6 +214,8 @@ pub struct SourceNode {
     pub schema: Option<Name>,
     /// The type of every event, where `map` gives none.
     pub kind: Option<Name>,
+    /// Whether it has a node for the type, also one in its `map` or one that cannot be read.
+    pub has_type: bool,
     /// Where the parts of an event stand.
     pub map: Map,
 }

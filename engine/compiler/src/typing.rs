@@ -47,6 +47,7 @@ pub(crate) fn check(
         tell: Tell { diagnostics: &mut *context.diagnostics },
     };
     typing.sources();
+    arrivals::untyped(spec, &world, typing.tell.diagnostics);
     typing.rules();
     let is_whole = spec.enrichments.len() == count(document, "enrich");
     // What stages add does not hang on the filters, only on how closely it is known.

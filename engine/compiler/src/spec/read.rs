@@ -365,7 +365,9 @@ impl<'a> SpecReader<'a> {
             let map = fields.child("map").map(|child| map(&child)).unwrap_or_default();
             let is_disabled = fields.is_on("disabled");
             let kind = constant_type(&fields, context);
-            sources.push(SourceNode { name, spec, is_disabled, schema, kind, map });
+            let types = [fields.child("type"), fields.child("map").and_then(|it| it.child("type"))];
+            let has_type = types.iter().any(Option::is_some);
+            sources.push(SourceNode { name, spec, is_disabled, schema, kind, has_type, map });
         }
         sources
     }

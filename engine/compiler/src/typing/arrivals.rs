@@ -4,6 +4,7 @@ use super::taking;
 use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec, tag_of};
 use kernel::pattern::glob_fits;
 use language::Context;
+use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
 use serde_json::Value;
 use stages::contract::CloudEvents;
@@ -300,6 +301,29 @@ fn covered(
     let mut covered: Vec<(String, Arc<ValueType>)> =
         schemas.map(|(kind, file)| (kind.value.clone(), files.shape(file, context))).collect();
     covered.sort_by_key(|it| match it.0.find('*') {
+/// Reports a source that gives none of its messages a type, so that every one is rejected. A
+/// timer says so itself.
+pub(super) fn untyped(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagnostics) {
+    for source in spec.sources.iter().filter(|source| !source.spec.is_clock()) {
+        let may_be_said = source.has_type
+            || source.spec.cloud_events() != CloudEvents::Never
+            || source.spec.brings().kind.is_some();
+        let known = world.messages.get(&source.name.value);
+        let may_have = |known: &TypeEnv| {
+            let mut units = known.roots.iter().filter(|it| it.0 == taking::unit(&source.map));
+            units.all(|it| it.1.may_have("type"))
+        };
+        if may_be_said || world.accepts_invalid || known.is_none_or(may_have) {
+            continue;
+        }
+        let name = &source.name;
+        diagnostics
+            .push(Rule::MissingNode, format!("source `{}` needs `type`", name.value))
+            .at(name.span.clone(), "nothing says of which type its events are")
+            .help(format!("write `type {}` in its block", name.value));
+    }
+}
+
         None => (0, 0),
         Some(at) => (1, usize::MAX - at),
     });

@@ -318,6 +318,11 @@ impl ValueType {
         fields.into_iter().any(|field| field.origin.is_some())
     }
 
+    /// Whether a field of this name may ever have a value.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.field(name).is_some_and(|field| field.0.has_value())
+    }
+
     /// Whether a field of this name is declared.
     pub fn has_field(&self, name: &str) -> bool {
         self.names().any(|it| it == name)
