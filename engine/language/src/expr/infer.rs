@@ -252,7 +252,8 @@ impl Infer<'_> {
                     if index == 0 {
                         self.expect_condition(first, &seen.shape, here);
                     }
-                    self.logic(*operator == Binary::And, seen, right, here)
+                    let meant = self.meant_list(first, rest, index);
+                    self.logic(*operator == Binary::And, seen, (right, meant), here)
                 }
                 Binary::Coalesce => {
                     let behind = self.see(right, &seen.nulls);
@@ -308,13 +309,14 @@ impl Infer<'_> {
         &mut self,
         is_and: bool,
         left: SeenPaths,
-        right: &ExprNode,
+        (right, meant): (&ExprNode, Option<String>),
         here: &EventTypes,
     ) -> SeenPaths {
         let open = if is_and { &left.holds } else { &left.fails };
         let open = union(open, &left.nulls);
         let seen = self.see(right, &open);
-        self.expect_condition(right, &seen.shape, here);
+        let meant = meant.filter(|_| matches!(right, ExprNode::Literal(..)));
+        self.expect_compared(right, &seen.shape, here, meant);
         let nulls = union(&left.nulls, &seen.nulls);
         match is_and {
             true => SeenPaths::condition(
@@ -332,18 +334,69 @@ impl Infer<'_> {
 
     /// Something that is neither true nor false where a condition stands.
     fn expect_condition(&mut self, node: &ExprNode, shape: &ValueType, here: &EventTypes) {
-        if let Some(finding) = no_condition(shape, self.shown(node)) {
-            let (message, help) = finding;
+        self.expect_compared(node, shape, here, None);
+    }
+
+    /// The same with what was probably meant.
+    fn expect_compared(
+        &mut self,
+        node: &ExprNode,
+        shape: &ValueType,
+        here: &EventTypes,
+        meant: Option<String>,
+    ) {
+        if let Some((message, help)) = no_condition(shape, node, self.shown(node)) {
             let label = "neither true nor false";
             if let Some(it) = self.report(here, Rule::NeverCompare, node.span(), message, label) {
-                it.help = Some(help);
+                it.help = Some(meant.unwrap_or(help));
             }
         }
+    }
+
+    /// `data.a == 'x' || 'y'`: the literals that were meant to be compared with what the operands
+    /// before them are. `at` is the first of them in `rest`.
+    fn meant_list(
+        &self,
+        first: &ExprNode,
+        rest: &[(Binary, ExprNode)],
+        at: usize,
+    ) -> Option<String> {
+        let mut values = Vec::new();
+        let mut compared: Option<(&str, bool)> = None;
+        let before = [first].into_iter().chain(rest[..at].iter().map(|part| &part.1));
+        for node in before.collect::<Vec<_>>().into_iter().rev() {
+            match node {
+                ExprNode::Literal(..) if compared.is_none() => values.push(self.shown(node)),
+                ExprNode::Compare(operator @ (Binary::Equal | Binary::Unequal), parts)
+                    if matches!(parts[1], ExprNode::Literal(..)) =>
+                {
+                    let own = (self.shown(&parts[0]), *operator == Binary::Unequal);
+                    if *compared.get_or_insert(own) != own {
+                        break;
+                    }
+                    values.push(self.shown(&parts[1]));
+                }
+                _ => break,
+            }
+        }
+        let (left, negates) = compared?;
+        values.reverse();
+        let behind = rest[at..].iter().map(|part| &part.1);
+        let behind = behind.take_while(|node| matches!(node, ExprNode::Literal(..)));
+        values.extend(behind.map(|node| self.shown(node)));
+        // `==` on both sides of `&&` would never hold.
+        let is_and = rest[at].0 == Binary::And;
+        let word = if negates { "not in" } else { "in" };
+        (negates || !is_and).then(|| format!("write `{left} {word} [{}]`", values.join(", ")))
     }
 }
 
 /// What is wrong with a shape that can be neither true nor false, where a condition stands.
-pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, String)> {
+pub(super) fn no_condition(
+    shape: &ValueType,
+    node: &ExprNode,
+    shown: &str,
+) -> Option<(String, String)> {
     let is_one = shape.is_any() || shape.truth != [false; 2] || !shape.has_value();
     (!is_one).then(|| {
         let told = match shape.is_only_text() {
@@ -351,8 +404,29 @@ pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, St
             false => shape.told_in_a_sentence(),
         };
         let message = format!("`{shown}` is {told}, not a condition");
-        (message, format!("compare it, such as `{shown} != null`"))
+        (message, to_compare(shape, node, shown))
     })
+}
+
+/// How to make a condition of what is none: one that is not the same for every event.
+fn to_compare(shape: &ValueType, node: &ExprNode, shown: &str) -> String {
+    let is_number = ValueType { number: None, null: false, ..shape.clone() } == ValueType::never();
+    match node {
+        ExprNode::Literal(Value::String(word), _) if matches!(word.as_str(), "true" | "false") => {
+            format!("write `{word}` without quotes")
+        }
+        ExprNode::Literal(..) => {
+            format!("compare a value with it, such as `data.value == {shown}`")
+        }
+        ExprNode::Choice(_) => {
+            "give conditions after `?` and `:`, such as `true` and `false`".to_owned()
+        }
+        _ if shape.is_only_text() => format!("write `{shown} == '…'`"),
+        _ if is_number => format!("compare it, such as `{shown} > 0`"),
+        _ if shape.null => format!("compare it, such as `{shown} != null`"),
+        _ if shape.list.is_some() => format!("compare its length, such as `len({shown}) > 0`"),
+        _ => "compare it with another value".to_owned(),
+    }
 }
 
 /// The name of a function.

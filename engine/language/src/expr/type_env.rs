@@ -106,7 +106,9 @@ impl TypeEnv {
             let (span, label) = (whole.clone(), label.to_owned());
             ExprFinding { rule, span, message, label, help: Some(help), origin: None }
         };
-        if let Some((message, help)) = super::infer::no_condition(&checked.shape, expr.text()) {
+        if let Some((message, help)) =
+            super::infer::no_condition(&checked.shape, &expr.node, expr.text())
+        {
             let label = "neither true nor false";
             checked.findings.push(finding(Rule::NeverCompare, message, label, help));
         } else if checked.holds.is_empty() && !expr.reads().is_empty() {

@@ -145,7 +145,7 @@ fn the_variable_of_a_macro_has_the_type_of_an_item() {
     wrong(
         "data.boxes.filter(it, it.width) == []",
         "E0109 [it.width] `it.width` is a number, not a condition · neither true nor false · \
-         compare it, such as `it.width != null`",
+         compare it, such as `it.width > 0`",
     );
     right("data.boxes.exists(it, it.width > 3) && sum(data.boxes.map(b, b.width)) < 9");
     right("first(data.tags) == 'a' && data.tags.filter(it, it != 'b') != []");
@@ -288,8 +288,8 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "data.name && data.is_known",
-        "E0109 [data.name] `data.name` is text, not a condition · neither true nor false · compare \
-         it, such as `data.name != null`",
+        "E0109 [data.name] `data.name` is text, not a condition · neither true nor false · write \
+         `data.name == '…'`",
     );
     wrong(
         "-data.name == 1",
