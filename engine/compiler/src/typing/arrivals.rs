@@ -31,6 +31,8 @@ pub(super) struct ProgramInputs {
     lifecycle: Option<Arc<str>>,
     /// Whether events are accepted whose line could not be decoded.
     accepts_undecoded: bool,
+    /// Whether lines are decoded to fields.
+    is_decoded: bool,
 }
 
 impl ProgramInputs {
@@ -75,9 +77,9 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        let decoders = spec.sources.iter().filter_map(|source| source.spec.decoder());
-        let accepts_undecoded =
-            decoders.into_iter().any(|decoder| decoder.on_mismatch == OnMismatch::Tag);
+        let mut decoders = spec.sources.iter().filter_map(|source| source.spec.decoder());
+        let is_decoded = decoders.clone().next().is_some();
+        let accepts_undecoded = decoders.any(|decoder| decoder.on_mismatch == OnMismatch::Tag);
         let world = ProgramInputs {
             all,
             sent,
@@ -85,6 +87,7 @@ impl ProgramInputs {
             globals,
             accepts_invalid,
             accepts_undecoded,
+            is_decoded,
             lifecycle: spec.lifecycle().map(|lifecycle| tag_of(&lifecycle.value).into()),
         };
         world.with_emitted(spec)
@@ -139,6 +142,7 @@ impl ProgramInputs {
             roots,
             later: later.into(),
             level: None,
+            is_decoded: self.is_decoded,
             lifecycle: self.lifecycle.clone(),
         }
     }
@@ -263,8 +267,15 @@ fn message(
     let data = taking::parsed(&source.map, &message);
     roots.push((Root::Mqtt, brings.mqtt.unwrap_or_else(ValueType::null)));
     let here: EventTypes = Arc::new([EventType { kind: "".into(), data }]);
-    let mut known =
-        TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() };
+    let is_decoded = source.spec.decoder().is_some();
+    let mut known = TypeEnv {
+        all: here.clone(),
+        here,
+        is_message: true,
+        is_decoded,
+        roots,
+        ..TypeEnv::default()
+    };
     if let Some(each) = &source.map.each {
         let items = taking::items(&each.value, &known);
         known.roots.push((Root::Item, items));
@@ -290,17 +301,6 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
     Some(words.map(Arc::from).chain(constant).chain(brings.kind).collect())
 }
 
-/// The schemas of `data`, by name or pattern: names first, then longer patterns before shorter
-/// ones, as they are asked when events arrive.
-fn covered(
-    spec: &Spec,
-    files: &mut ArrivalFiles,
-    context: &mut Context<'_>,
-) -> Vec<(String, Arc<ValueType>)> {
-    let schemas = spec.validate.schemas.iter();
-    let mut covered: Vec<(String, Arc<ValueType>)> =
-        schemas.map(|(kind, file)| (kind.value.clone(), files.shape(file, context))).collect();
-    covered.sort_by_key(|it| match it.0.find('*') {
 /// Reports a source that gives none of its messages a type, so that every one is rejected. A
 /// timer says so itself.
 pub(super) fn untyped(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagnostics) {
@@ -324,6 +324,17 @@ pub(super) fn untyped(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diag
     }
 }
 
+/// The schemas of `data`, by name or pattern: names first, then longer patterns before shorter
+/// ones, as they are asked when events arrive.
+fn covered(
+    spec: &Spec,
+    files: &mut ArrivalFiles,
+    context: &mut Context<'_>,
+) -> Vec<(String, Arc<ValueType>)> {
+    let schemas = spec.validate.schemas.iter();
+    let mut covered: Vec<(String, Arc<ValueType>)> =
+        schemas.map(|(kind, file)| (kind.value.clone(), files.shape(file, context))).collect();
+    covered.sort_by_key(|it| match it.0.find('*') {
         None => (0, 0),
         Some(at) => (1, usize::MAX - at),
     });

@@ -76,6 +76,18 @@ impl Binary {
         }
     }
 
+    /// How a comparison is written.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Binary::Less => "<",
+            Binary::LessEqual => "<=",
+            Binary::Greater => ">",
+            Binary::GreaterEqual => ">=",
+            Binary::Unequal => "!=",
+            _ => "==",
+        }
+    }
+
     /// The comparison that it is, if it is one.
     pub(super) fn comparison(self) -> Option<Comparison> {
         Some(match self {

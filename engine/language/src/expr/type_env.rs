@@ -55,6 +55,8 @@ pub struct TypeEnv {
     pub later: Arc<[NotYetSet]>,
     /// The priority that events have here, where only those of one are looked at.
     pub level: Option<Priority>,
+    /// Whether lines of text are decoded to `data`, so that a field may be made a number there.
+    pub is_decoded: bool,
     /// The name below `enrich` of what says where in a visit an event is, where anything does.
     pub lifecycle: Option<Arc<str>>,
 }

@@ -1,7 +1,8 @@
 //! Comparisons: what is never equal, and never in order.
 
+use super::super::Root;
 use super::super::names;
-use super::super::node::{Binary, ExprNode, Field};
+use super::super::node::{Binary, ExprNode, Field, Step};
 use super::super::type_env::{EventType, EventTypes, split};
 use super::super::value_type::{Bounds, ValueType};
 use super::sorts::{can_compare, compared, sort};
@@ -288,7 +289,11 @@ impl Infer<'_> {
                 (true, false) => "never equal",
                 (true, true) => "always unequal",
             };
-            let help = other_sort(nodes, (a, b)).or_else(|| {
+            let help = match is_equality || a.span || b.span {
+                true => other_sort(nodes, (a, b)),
+                false => self.number_of_text(operator, nodes, (a, b)),
+            };
+            let help = help.or_else(|| {
                 let sides = [(nodes.0, a, b), (nodes.1, b, a)];
                 let text = sides.iter().find(|it| it.1.is_only_text() && it.2.span)?;
                 let shown = self.shown(text.0);
@@ -327,6 +332,40 @@ impl Infer<'_> {
         if let Some(it) = self.report(here, Rule::AlwaysSame, span, message, label) {
             it.help = Some("compare with something else, or remove this".to_owned());
         }
+    }
+
+    /// What to write where a text is compared with a number by order.
+    fn number_of_text(
+        &self,
+        operator: Binary,
+        nodes: (&ExprNode, &ExprNode),
+        (a, b): (&ValueType, &ValueType),
+    ) -> Option<String> {
+        let sign = operator.sign();
+        let (left, right) = (self.shown(nodes.0), self.shown(nodes.1));
+        let (text, written) = match (a.is_only_text(), b.is_only_text()) {
+            (true, false) if b.number.is_some() => {
+                (nodes.0, format!("number({left}) {sign} {right}"))
+            }
+            (false, true) if a.number.is_some() => {
+                (nodes.1, format!("{left} {sign} number({right})"))
+            }
+            _ => return None,
+        };
+        if let ExprNode::Literal(..) = text {
+            return other_sort(nodes, (a, b));
+        }
+        let field = match text {
+            ExprNode::Path(Root::Data, steps, _) if self.known.is_decoded => match &**steps {
+                [Step::Name(name)] => Some(name),
+                _ => None,
+            },
+            _ => None,
+        };
+        Some(match field {
+            Some(name) => format!("add `number {name}` to `decode`, or write `{written}`"),
+            None => format!("write `{written}`"),
+        })
     }
 
     /// Questions about the name of the type: `starts_with(event.type, 'FACE_')`.

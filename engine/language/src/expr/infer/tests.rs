@@ -279,7 +279,8 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "data.name > 5",
-        "E0109 [data.name > 5] `data.name` is text, and `5` is a number · always null · write `'5'`",
+        "E0109 [data.name > 5] `data.name` is text, and `5` is a number · always null · \
+         write `number(data.name) > 5`",
     );
     wrong(
         "event.time > 'yesterday'",
