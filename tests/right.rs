@@ -166,7 +166,8 @@ fn has_effect(place: &str, name: &str) -> bool {
     // Whose messages cannot be changed.
     let fixed = ["notify.gotify", "notify.pushover"];
     let is_fixed = name == "update" && fixed.contains(&place);
-    !waits && !is_text && !is_fixed && !(is_inside && (is_failure || name == "backlog"))
+    let is_path = place == "enrich.set" && name == "into";
+    !waits && !is_text && !is_fixed && !is_path && !(is_inside && (is_failure || name == "backlog"))
 }
 
 /// A value that is right for a type.
@@ -193,6 +194,7 @@ fn value(ty: ValueKind) -> String {
         ValueKind::Field => "\"data.name\"".to_owned(),
         ValueKind::Pointer => "\"/id\"".to_owned(),
         ValueKind::Statuses => "\"2xx 404\"".to_owned(),
+        ValueKind::Addition => "\"person.name\"".to_owned(),
         ValueKind::Zone => "\"Europe/Berlin\"".to_owned(),
         ValueKind::Text | ValueKind::Literal => "\"some text\"".to_owned(),
         ValueKind::Json => "#\"{}\"#".to_owned(),

@@ -263,9 +263,12 @@ const STAGE: &[NodeRow] = &[
 ];
 
 const ENRICH: &[NodeRow] = &[
-    NodeRow::new("into", "where to put the result")
-        .examples(&[r#"into "enrich.outside""#])
-        .args(&[Arg::one("path", ValueKind::Field)])
+    NodeRow::new(
+        "into",
+        "where to put the result, below `enrich`; not for `enrich set`, whose values have paths of their own",
+    )
+        .examples(&[r#"into "outside""#, r#"into "outside.weather""#])
+        .args(&[Arg::one("path", ValueKind::Addition)])
         .otherwise("enrich.NAME"),
     NodeRow::new("on-error", "what happens to an event when the stage fails")
         .examples(&["on-error dead-letter", r#"on-error drop reason="no answer""#])

@@ -45,6 +45,7 @@ impl ValueKind {
             ValueKind::Int(least, most) => format!("a whole number from {least} to {most}"),
             ValueKind::Number(least, most) => format!("a number from {least} to {most}"),
             ValueKind::Field => "a dotted path such as `\"data.score\"`".into(),
+            ValueKind::Addition => "a dotted path below `enrich` such as `\"person.name\"`".into(),
             ValueKind::Pointer => "a JSON pointer such as `\"/data/count\"`".into(),
             ValueKind::Statuses => "statuses of HTTP such as `\"2xx 404\"`".into(),
             ValueKind::Zone => "a time zone such as `\"Europe/Berlin\"`".into(),

@@ -262,8 +262,10 @@ pub enum ValueKind {
     Int(i64, i64),
     /// A number between these bounds.
     Number(f64, f64),
-    /// A dotted path below `enrich` or into the event: `enrich.person`, `data.embedding`.
+    /// A dotted path into the event: `enrich.person`, `data.embedding`.
     Field,
+    /// A dotted path below `enrich`, where a stage writes: `person.name`.
+    Addition,
     /// A JSON pointer: `/data/count`.
     Pointer,
     /// HTTP statuses: `"200"`, `"2xx 404"`.

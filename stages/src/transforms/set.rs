@@ -11,7 +11,7 @@ use std::sync::Arc;
 const NODES: &[NodeRow] = &[NodeRow::new("set", "one value, at a path below `enrich`")
     .examples(&[r#"set "title" "{{ data.name }} at {{ event.subject }}""#])
     .args(&[
-        Arg::one("path", ValueKind::Field),
+        Arg::one("path", ValueKind::Addition),
         Arg::one("value", ValueKind::OwnTemplate(Roots::EVENT)),
     ])
     .repeated()
@@ -34,6 +34,7 @@ impl Kind for Set {
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        report_into(fields, context);
         let mut values: Settings = Vec::new();
         for child in fields.children("set") {
             let path = child.arg(0)?.text()?;
@@ -72,6 +73,21 @@ impl Kind for Set {
         }
         Some(values)
     }
+}
+
+/// Each value names its own path, so that `into` would be ignored.
+fn report_into(fields: &Fields<'_>, context: &mut Context<'_>) {
+    let text = |fields: Fields<'_>| fields.arg(0)?.text();
+    let into = fields.takes("into").then(|| fields.child("into")).flatten();
+    let Some((span, into)) = into.and_then(|it| Some((it.name().span, text(it)?))) else { return };
+    let path = fields.child("set").and_then(text);
+    let below = |path: &str| path.trim_start_matches("enrich.").to_owned();
+    let path = path.map_or_else(|| "field".to_owned(), |path| below(&path.value));
+    context
+        .diagnostics
+        .push(Rule::UnknownNode, "`into` has no effect on `enrich set`")
+        .at(span, "each `set` names its own path")
+        .help(format!("write `set \"{}.{path}\" \"…\"`", below(&into.value)));
 }
 
 impl EnrichKind for Set {

@@ -270,6 +270,11 @@ fn is_of_type(entry: &KdlEntry, ty: ValueKind) -> bool {
 fn takes_word(ty: ValueKind) -> bool {
     matches!(
         ty,
-        ValueKind::Text | ValueKind::Literal | ValueKind::Ident | ValueKind::Field | ValueKind::Any
+        ValueKind::Text
+            | ValueKind::Literal
+            | ValueKind::Ident
+            | ValueKind::Field
+            | ValueKind::Addition
+            | ValueKind::Any
     )
 }

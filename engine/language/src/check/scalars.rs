@@ -45,6 +45,7 @@ pub(super) fn example(ty: ValueKind, name: &str) -> String {
         ValueKind::Field => "\"data.field\"".to_owned(),
         ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
         ValueKind::Hours => "\"22:00-07:00\"".to_owned(),
+        ValueKind::Addition => "\"field\"".to_owned(),
         ValueKind::Days => "\"mon-fri\"".to_owned(),
         ValueKind::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
@@ -245,6 +246,15 @@ impl ValueCheck<'_> {
             KdlValue::Null => ("no value".to_owned(), format!("give {wanted}")),
             _ => (format!("not {wanted}"), format!("give {wanted}")),
         };
+    /// The node with another value in the place of this one: `keep when="…"`.
+    fn with(&self, value: &str) -> String {
+        let node = self.whole.trim_matches('`');
+        match self.entry.name() {
+            Some(name) => format!("{node} {}={value}", name.value()),
+            None => format!("{node} {value}"),
+        }
+    }
+
         self.report(Rule::WrongArgument, message, &label, &help);
     }
 
@@ -275,7 +285,7 @@ impl ValueCheck<'_> {
             _ => match value.as_string() {
                 Some(text) => {
                     let text = text.to_owned();
-                    self.text(ty, &text);
+                    self.text(node, ty, &text);
                 }
                 None if matches!(ty, ValueKind::Socket) && self.port().is_some() => {
                     self.wrong("an address such as `\"127.0.0.1:8600\"`");
@@ -469,7 +479,7 @@ impl ValueCheck<'_> {
         );
     }
 
-    fn text(&mut self, ty: ValueKind, text: &str) {
+    fn text(&mut self, node: &KdlNode, ty: ValueKind, text: &str) {
         match ty {
             ValueKind::Ident if !is_name(text) => self.bad_name(text),
             ValueKind::Word(words) => self.word(text, words),
@@ -524,6 +534,7 @@ impl ValueCheck<'_> {
                 }
             }
             ValueKind::Hours if DayRange::parse(text).is_none() => self.bad_hours(text),
+            ValueKind::Addition => self.addition(node, text),
             ValueKind::Days => self.days(text),
             ValueKind::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
             _ => {}
@@ -630,6 +641,21 @@ impl ValueCheck<'_> {
     fn bad_url(&mut self, text: &str) {
         let example =
             self.examples.iter().flat_map(|example| example.split('"')).find(|it| is_url(it));
+    /// A path below `enrich`, where `enrich.` itself may be left out. What begins as another part
+    /// of an event would be written below `enrich` all the same.
+    fn addition(&mut self, node: &KdlNode, text: &str) {
+        if field_path(text).is_none() {
+            return self.wrong("a dotted path below `enrich`, such as `person.name`");
+        }
+        let Some((root @ ("data" | "event" | "raw"), below)) = text.split_once('.') else { return };
+        let is_last = node.entries().iter().filter(|it| it.name().is_none()).count() == 1;
+        let rest = if is_last { "" } else { " …" };
+        let message = format!("a stage writes below `enrich`, never into `{root}`");
+        let help = format!("write `{}{rest}`", self.with(&format!("\"{below}\"")));
+        let label = format!("this would be `enrich.{text}`");
+        self.report(Rule::WrongArgument, message, &label, &help);
+    }
+
         let example = example.unwrap_or("http://127.0.0.1:8080");
         let scheme = example.split("://").next().unwrap_or_default();
         let is_bare = is_host_and_path(text);
