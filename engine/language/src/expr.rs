@@ -29,7 +29,7 @@ mod value_type;
 
 pub use aggregate::Aggregate;
 pub use function::meant as meant_function;
-pub use function::{TimePattern, number_of, percent_encoded};
+pub use function::{TimePattern, number_of, pattern_help, percent_encoded};
 pub use infer::Declared;
 pub use lex::is_escape;
 pub use problem::{ExprProblem, ProblemKind};

@@ -1,5 +1,6 @@
 //! Lines by a pattern: its named groups are the fields.
 
+use language::expr::pattern_help;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
@@ -49,7 +50,7 @@ impl CompiledPattern {
                     is_too_large: false,
                     message: format!("this is not a valid pattern: {reason}"),
                     label: "cannot be compiled",
-                    help: "put a backslash before a character that has a special meaning",
+                    help: pattern_help(reason),
                 })
             }
         }

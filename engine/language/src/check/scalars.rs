@@ -778,7 +778,7 @@ impl ValueCheck<'_> {
             let rule = problem.kind.rule(rule);
             let span = value_text_span(self.entry, problem.span.clone());
             let found = self.diagnostics.push(rule, problem.message).at(span, problem.label);
-            if let Some(help) = problem.help {
+            if let Some(help) = instead.or(problem.help) {
                 found.help(help);
             }
         }
@@ -828,6 +828,10 @@ pub fn as_name(text: &str) -> String {
     let name = name[..name.len().min(NAME_MAX)].trim_end_matches('-');
     if name.is_empty() { "name".to_owned() } else { name.to_owned() }
 }
+            let is_whole = rule == Rule::BadExpression && !self.is_param();
+            let instead = problem.instead.filter(|it| is_whole && !it.contains("\"#"));
+            let instead =
+                instead.map(|it| format!("write `{}`", self.with(&format!("#\"{it}\"#"))));
 
 fn leading(text: &str) -> f64 {
     let end =

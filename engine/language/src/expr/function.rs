@@ -648,7 +648,41 @@ fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> Exp
     let full = fault.to_string();
     let reason = full.lines().last().unwrap_or_default().trim_start_matches("error: ");
     ExprProblem::syntax(whole.clone(), format!("`{pattern}` is not a valid pattern: {reason}"))
-        .help(r"escape special characters with a backslash, written twice: `'\\.'`")
+        .help(pattern_help(reason))
+}
+
+/// What to do about a pattern that the compiler refuses for this reason.
+pub fn pattern_help(reason: &str) -> &'static str {
+    const HELPS: &[(&str, &str)] = &[
+        ("unclosed character class", r"end it with `]`; the character itself is `\[`"),
+        ("unclosed group", r"end it with `)`; the character itself is `\(`"),
+        ("unopened group", r"begin it with `(`; the character itself is `\)`"),
+        ("unclosed counted repetition", r"end it with `}`; the character itself is `\{`"),
+        (
+            "repetition operator missing",
+            r"nothing is before it to repeat; the character itself is `\*`, `\+` or `\?`",
+        ),
+        (
+            "repetition quantifier expects",
+            r"write how often, such as `{2,5}`; the character itself is `\{`",
+        ),
+        (
+            "invalid character class range",
+            r"write the lower end first; a `-` itself is last, as in `[a-z-]`",
+        ),
+        (
+            "look-around",
+            "look-around is not supported: match what is before or after as well, in a group of its own",
+        ),
+        ("backreferences", "a pattern cannot refer to its own groups"),
+        (
+            "unrecognized escape",
+            r"write the letter without a backslash; a backslash itself is `\\`",
+        ),
+        ("incomplete escape", r"a backslash itself is `\\`"),
+    ];
+    let known = HELPS.iter().find(|help| reason.contains(help.0));
+    known.map_or("put a backslash before a character that has a special meaning", |help| help.1)
 }
 
 pub(super) fn call<'a>(

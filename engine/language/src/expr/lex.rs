@@ -231,7 +231,7 @@ fn quoted(text: &str, at: usize) -> Result<(ExprToken, usize), ExprProblem> {
             return Ok((ExprToken::Text(value), here + quotes.len() - at));
         }
         let (made, length) = if it == '\\' && !is_raw {
-            escape(&text[here + 1..]).ok_or_else(|| unknown_escape(text, here..here + 2))?
+            escape(&text[here + 1..]).ok_or_else(|| unknown_escape(text, at, here..here + 2))?
         } else {
             (it, it.len_utf8())
         };
@@ -286,11 +286,23 @@ fn halves(rest: &str) -> Option<(char, usize)> {
     Some((code, 12))
 }
 
-fn unknown_escape(text: &str, span: Range<usize>) -> ExprProblem {
+/// `start` is where the text in quotes begins.
+fn unknown_escape(text: &str, start: usize, span: Range<usize>) -> ExprProblem {
     let mut end = span.end.min(text.len());
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    ExprProblem::syntax(span.start..end, "not a supported escape")
-        .help(r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'")
+    let written = &text[start..start + quoted_length(&text[start..]).unwrap_or_default()];
+    let raw = format!("r{}", written.replace(r"\\", r"\"));
+    // A raw text cannot hold its own quote.
+    let is_code = text[span.start + 1..].starts_with(['u', 'U', 'x', 'X']);
+    let is_pattern = !is_code && !written.contains("\\'");
+    let help = match is_pattern {
+        true => format!("; a raw text takes a backslash as it is: `{raw}`"),
+        false => String::new(),
+    };
+    let whole = format!("{}{raw}{}", &text[..start], &text[start + written.len()..]);
+    let problem = ExprProblem::syntax(span.start..end, "not a supported escape")
+        .help(format!(r"there are \\ \' \n \t \r and \uXXXX{help}"));
+    ExprProblem { instead: is_pattern.then_some(whole), ..problem }
 }

@@ -197,6 +197,7 @@ pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<ExprProb
         message: format!("`{shown}` is not a priority"),
         label: "never equal".to_owned(),
         help: Some(help),
+        instead: None,
         kind: ProblemKind::UnknownPriority,
     })
 }

@@ -14,6 +14,8 @@ pub struct ExprProblem {
     pub label: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// The whole expression without the problem, as a raw string of KDL holds it.
+    pub instead: Option<String>,
     /// What sort of problem it is.
     pub kind: ProblemKind,
 }
@@ -50,6 +52,7 @@ impl ExprProblem {
             label: "here".to_owned(),
             message,
             help: None,
+            instead: None,
             kind: ProblemKind::Syntax,
         }
     }
@@ -60,7 +63,12 @@ impl ExprProblem {
 
     pub(super) fn unknown(span: Range<usize>, message: String, help: Option<String>) -> Self {
         let label = "unknown".to_owned();
-        ExprProblem { span, message, label, help, kind: ProblemKind::UnknownName }
+        ExprProblem {
+            label,
+            help,
+            kind: ProblemKind::UnknownName,
+            ..ExprProblem::syntax(span, message)
+        }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {

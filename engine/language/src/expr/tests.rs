@@ -309,12 +309,7 @@ fn a_key_that_is_no_text_is_in_no_map() {
 #[test]
 fn text_may_hold_any_character() {
     check(r"'it\'s \u00e9 \ud83d\ude00\n'", json!("it's é 😀\n"));
-    refused(
-        r"'\ud83d'",
-        r"\u",
-        "not a supported escape",
-        r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'",
-    );
+    refused(r"'\ud83d'", r"\u", "not a supported escape", r"there are \\ \' \n \t \r and \uXXXX");
 }
 
 #[test]
