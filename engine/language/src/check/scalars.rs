@@ -1,5 +1,7 @@
 //! One value against its type.
 
+mod unrendered;
+
 use super::super::describe::write_bytes;
 use super::super::host::ServedHost;
 use super::super::offsets::{annotation_span, value_span, value_text_span, written};
@@ -116,7 +118,9 @@ pub(super) fn check(
         if is_type && place.plain_type(text) {
             return;
         }
-        place.references(ty, text);
+        if !place.unrendered(node, ty, text) {
+            place.references(ty, text);
+        }
     }
     place.value(node, ty);
     secrets::check(diagnostics, node, entry, ty);

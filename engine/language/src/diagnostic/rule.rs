@@ -109,7 +109,7 @@ rules! {
     BadName = "E0024",
     /// `(env)`, `(file)` or another annotation where it cannot be used.
     /// Everything that decides how the pipeline is built must be in the file itself, so that it can be
-    /// checked on any machine.
+    /// checked on any machine. Where a text is not a template, `{{ … }}` in it would be used as it is.
     BadAnnotation = "E0025",
     /// The file uses a version of the language that this engine does not support.
     /// `schema-version=` gives the version; a newer file needs a newer engine.
