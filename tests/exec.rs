@@ -1,6 +1,6 @@
 //! Programs that a pipeline starts: only with permission, and never longer than they are wanted.
 
-use crate::support::{Engine, engine, send, until};
+use crate::support::{Bare, Engine, checked, engine, send, until};
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -170,4 +170,15 @@ fn a_program_that_ignores_the_end_of_its_input_does_not_outlive_reload_or_stop()
     assert!(second != first && !is_over(&second), "{first} {second}");
     assert_eq!(engine.stop(), 0);
     assert!(is_over(&second), "nothing outlives the engine");
+}
+
+#[test]
+fn a_program_beside_the_file_must_be_there_when_it_is_checked() {
+    let (_folder, file) = folder(&PIPELINE.replace("/bin/sh\" \"-c\" #", "./no-such.py\" #"));
+    let found = checked(&file, "a.kdl", &std::fs::read(&file).expect("it reads"), &Bare);
+    let told: Vec<String> = found.diagnostics.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|it| it.contains("cannot read the program: file not found")),
+        "{told:?}"
+    );
 }

@@ -557,6 +557,11 @@ fn surroundings() -> TempDir {
 }
 
 /// The expanded form of every right file, as JSON.
+    for name in
+        ["certs/ca.pem", "certs/engine.pem", "certs/door.pem", "certs/door.key", "read-plate.py"]
+    {
+        write(name, "a stand-in\n");
+    }
 pub(crate) fn every_expanded() -> Vec<(String, Value)> {
     let folder = surroundings();
     let catalog = Catalog::built_in();

@@ -228,46 +228,73 @@ impl BrokerSettings {
     }
 }
 
+/// Reports what is wrong with `tls`, which then says nothing.
+fn wrong<T>(
+    context: &mut Context<'_>,
+    span: Span,
+    message: &str,
+    label: &str,
+    help: &str,
+) -> Option<T> {
+    context.diagnostics.push(Rule::WrongArgument, message).at(span, label).help(help);
+    None
+}
+
 impl MqttTlsFiles {
     fn read(
         fields: &Fields<'_>,
         url: Option<&UrlScheme>,
         context: &mut Context<'_>,
     ) -> Option<Self> {
+        let given = |name: &str| fields.prop(name).and_then(|prop| prop.text());
         let path = |name: &str| {
-            let given = fields.prop(name).and_then(|prop| prop.text())?;
+            let given = given(name)?;
             Some((fields.folder().join(&given.value), given.span))
         };
         let (ca, cert) = (path("ca"), path("cert"));
         let key = fields.prop("key");
-        let mut wrong = |span: Span, message: &str, label: &str, help: &str| {
-            context.diagnostics.push(Rule::WrongArgument, message).at(span, label).help(help);
-            None
-        };
         if url == Some(&UrlScheme::Plain) {
             let message = "`tls` has no effect with `mqtt://`";
             return wrong(
+                context,
                 fields.head(),
                 message,
                 "not used",
                 "write `mqtts://` in `url`, or remove `tls`",
             );
         }
+        for name in ["ca", "cert"] {
+            if let Some(file) = given(name) {
+                context.expect_file(fields.folder(), &file, &format!("`{name}`"));
+            }
+        }
         let identity = match (cert, key) {
             (Some((cert, _)), Some(key)) => Some((cert, Text::read(&key)?)),
             (None, None) => None,
             (Some((_, span)), None) => {
                 let help = "add `key=(file)\"engine.key\"`";
-                return wrong(span, "a certificate needs its key", "no `key=`", help);
+                return wrong(context, span, "a certificate needs its key", "no `key=`", help);
             }
             (None, Some(key)) => {
                 let help = "add `cert=\"engine.pem\"`";
-                return wrong(key.span(), "a key needs its certificate", "no `cert=`", help);
+                return wrong(
+                    context,
+                    key.span(),
+                    "a key needs its certificate",
+                    "no `cert=`",
+                    help,
+                );
             }
         };
         if ca.is_none() && identity.is_none() && !fields.has_block() {
             let help = "write `tls ca=\"ca.pem\"`, or remove it: `mqtts://` alone speaks TLS";
-            return wrong(fields.head(), "`tls` says nothing", "no `ca=` and no `cert=`", help);
+            return wrong(
+                context,
+                fields.head(),
+                "`tls` says nothing",
+                "no `ca=` and no `cert=`",
+                help,
+            );
         }
         Some(MqttTlsFiles { ca: ca.map(|ca| ca.0), identity })
     }

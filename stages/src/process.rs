@@ -150,6 +150,7 @@ impl ProgramSettings {
         }
         let folder =
             std::path::absolute(fields.folder()).unwrap_or_else(|_| fields.folder().into());
+        context.expect_file(&folder, first, "the program");
         let env = fields.child("env");
         let variables = env.iter().flat_map(Fields::props);
         let variables =

@@ -11,7 +11,7 @@ pub use unread::cannot_read;
 use crate::document;
 use kernel::regular_file;
 use language::diagnostic::SourceText;
-use language::{FileFault, Files};
+use language::{FileFault, Files, PathEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -255,6 +255,19 @@ impl Files for OpenedFiles {
         self.place.written(path)
     }
 
+    fn entry(&self, path: &Path) -> PathEntry {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => PathEntry::Folder,
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => PathEntry::Missing,
+            // Who checks a file need not be who runs it.
+            _ => PathEntry::Other,
+        }
+    }
+
+    fn note_missing(&mut self, path: &Path) {
+        self.seen.insert(tidy(path), None);
+    }
+
     fn note_table(&mut self, path: &str, fault: Option<String>) {
         let noted = self.tables.entry(path.into()).or_default();
         // Of two stages that look the same table up, one may find what the other does not need.
@@ -301,6 +314,14 @@ impl Files for Based<'_> {
 
     fn place(&self, path: &str) -> PathBuf {
         self.files.place(&based(self.prefix, path))
+    }
+
+    fn entry(&self, path: &Path) -> PathEntry {
+        self.files.entry(path)
+    }
+
+    fn note_missing(&mut self, path: &Path) {
+        self.files.note_missing(path);
     }
 
     fn note_table(&mut self, path: &str, fault: Option<String>) {

@@ -172,7 +172,7 @@ const SERVER: &[NodeRow] = &[
     NodeRow::new("max-body", "the largest request body").examples(&[r#"max-body "4MiB""#])
         .args(&[Arg::one("size", BODY)])
         .default("\"1MiB\""),
-    NodeRow::new("tls", "serves HTTPS with this certificate and key (PEM); both are read again when the files change").examples(&[r#"tls cert="../certs/door.pem" key="../certs/door.key""#, r#"tls cert="/etc/letsencrypt/live/door/fullchain.pem" key="/run/credentials/engine.service/door.key""#])
+    NodeRow::new("tls", "serves HTTPS with this certificate and key (PEM); both are read again when the files change").examples(&[r#"tls cert="certs/door.pem" key="certs/door.key""#, r#"tls cert="/etc/letsencrypt/live/door/fullchain.pem" key="/run/credentials/engine.service/door.key""#])
         .props(&[Prop::required("cert", ValueKind::Path), Prop::required("key", ValueKind::Path)])
         .otherwise("plain HTTP"),
     NodeRow::new("auth", "the tokens and what each may do").examples(&[r#"auth { token phone (env)"PHONE_TOKEN" scope="read" }"#]).children(&[&[NodeRow::new("token", "a bearer token").examples(&[r#"token camera (env)"CAMERA_TOKEN" scope="send""#])

@@ -24,8 +24,25 @@ pub trait Files {
     fn place(&self, path: &str) -> PathBuf;
     /// Names of the files in the folder of `path`, for suggestions.
     fn neighbours(&self, path: &str) -> Vec<String>;
+    /// What is at a path that is absolute or already relative to the working directory.
+    fn entry(&self, _path: &Path) -> PathEntry {
+        PathEntry::Other
+    }
+    /// The file at `path` is missing; the watcher waits for it, as for one that was to be read.
+    fn note_missing(&mut self, _path: &Path) {}
     /// The table at `path` was looked at; `fault` is what is wrong with it.
     fn note_table(&mut self, _path: &str, _fault: Option<String>) {}
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathEntry {
+    /// Nothing.
+    Missing,
+    /// A folder.
+    Folder,
+    /// A file, or what cannot be told.
+    Other,
 }
 
 /// Why a file that a pipeline names was not read.
@@ -52,6 +69,42 @@ pub struct Context<'a> {
     pub files: &'a mut dyn Files,
     /// Whether variables are set.
     pub environment: &'a dyn Environment,
+}
+
+impl Context<'_> {
+    /// Reports a path, relative to `folder`, where there must be a file before the engine starts
+    /// and is none. `what` is the file, such as "the certificate". An absolute path belongs to the
+    /// machine that runs the pipeline, which need not be the one that checks it.
+    pub fn expect_file(&mut self, folder: &Path, written: &Spanned<String>, what: &str) {
+        if Path::new(&written.value).is_absolute() {
+            return;
+        }
+        let path = folder.join(&written.value);
+        let (reason, help) = match self.files.entry(&path) {
+            PathEntry::Other => return,
+            PathEntry::Missing => {
+                self.files.note_missing(&path);
+                ("file not found", "write the file first; a path is relative to this file")
+            }
+            PathEntry::Folder => ("it is a folder", "write the path of the file itself"),
+        };
+        self.diagnostics
+            .push(Rule::MissingFile, format!("cannot read {what}: {reason}"))
+            .at(written.span.clone(), format!("looked for `{}`", written.value))
+            .help(help);
+    }
+
+    /// Reports a path that names a folder where a file belongs, which need not be there yet.
+    pub fn expect_no_folder(&mut self, path: &Path, span: &Span, example: &str) {
+        let is_folder =
+            path.to_string_lossy().ends_with('/') || self.files.entry(path) == PathEntry::Folder;
+        if is_folder {
+            self.diagnostics
+                .push(Rule::MissingFile, "this is a folder, not a file")
+                .at(span.clone(), "a folder")
+                .help(format!("add the name of a file, such as `{example}`"));
+        }
+    }
 }
 
 /// A node, read by name along its row of the table.

@@ -26,7 +26,7 @@ pub use check::{
     is_socket, other_level, usage,
 };
 pub use describe::write_bytes;
-pub use fields::{Context, Fields, FileFault, Files, FilledFields, Scalar};
+pub use fields::{Context, Fields, FileFault, Files, FilledFields, PathEntry, Scalar};
 pub use host::ServedHost;
 pub use offsets::value_text_span;
 pub use setting::{Environment, MissingSetting, Needed, Setting, default_of};

@@ -42,7 +42,9 @@ impl Kind for FileNotifier {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Spanned<PathBuf>> {
         let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
-        Some(path.map(|path| context.files.place(&path)))
+        let place = path.map(|path| context.files.place(&path));
+        context.expect_no_folder(&place.value, &place.span, "data/told.jsonl");
+        Some(place)
     }
 
     fn claims(settings: &Spanned<PathBuf>) -> Vec<Spanned<Claim>> {

@@ -88,6 +88,9 @@ impl Kind for FileSink {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<FileSinkSettings> {
         let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
         let place = context.files.place(&path.value);
+        if !path.value.contains("{{") {
+            context.expect_no_folder(&place, &path.span, "data/archive.jsonl");
+        }
         let parts: Option<Vec<Template>> = parts_of(&place.to_string_lossy())
             .into_iter()
             .map(|it| Template::parse(&it, Roots::EVENT).ok())

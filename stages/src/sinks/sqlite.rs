@@ -115,6 +115,7 @@ impl Kind for Sqlite {
         let policy = read_policy(fields, context.diagnostics);
         let batch = fields.setting("batch");
         let place = path?.map(|path| context.files.place(&path));
+        context.expect_no_folder(&place.value, &place.span, "data/events.db");
         let shape = StoreShape {
             path: place.value.clone(),
             batch: batch.arg(0, |scalar| usize::try_from(scalar.int()?.value).ok()),

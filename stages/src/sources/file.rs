@@ -63,7 +63,9 @@ use grouping::{LINES, LineGrouping};
 use kernel::env::{Env, NoThread};
 use kernel::fault::{Cause, Fault};
 use kernel::health::HealthProblem;
+use language::diagnostic::Rule;
 use language::literal::literal;
+use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind};
 use place::FilePlace;
 use read::ReadSettings;
@@ -132,13 +134,30 @@ impl Kind for File {
             Err(fault) => {
                 context
                     .diagnostics
-                    .push(language::diagnostic::Rule::WrongArgument, "this pattern cannot be read")
+                    .push(Rule::WrongArgument, "this pattern cannot be read")
                     .at(path.span, fault.msg);
                 return None;
             }
         };
+        if let Some(only) = pattern.exact() {
+            context.expect_no_folder(&only, &path.span, "inbox/*.ndjson");
+        }
+        report_braces(&path, context);
         let follow = fields.is_on("follow");
         Some(FileSourceSettings { pattern, follow, read: decoding?, grouping: grouping.ok()? })
+    }
+}
+
+/// `{a,b}` is a choice for a shell, and a name here.
+fn report_braces(path: &Spanned<String>, context: &mut Context<'_>) {
+    let Some((_, behind)) = path.value.split_once('{') else { return };
+    let Some((inside, _)) = behind.split_once('}') else { return };
+    if inside.contains(',') {
+        context
+            .diagnostics
+            .push(Rule::WrongArgument, format!("`{{{inside}}}` is not a choice here"))
+            .at(path.span.clone(), "no shell expands it")
+            .help("write a `source file` for each, or a pattern with `*`");
     }
 }
 

@@ -37,7 +37,20 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> DisabledNodes {
             report(setting, &unset, context.environment, context.diagnostics);
         }
     }
+    tls_files(&spec.server, context);
     off
+}
+
+/// Reports a certificate or key that is not there. One whose path is a variable is looked for when
+/// the server starts.
+fn tls_files(server: &ServerSettings, context: &mut Context<'_>) {
+    let Some(tls) = &server.tls else { return };
+    for (path, what) in [(&tls.cert, "the certificate"), (&tls.key, "the key")] {
+        if let Some(text) = path.value.literal() {
+            let written = Spanned::new(text.to_owned(), path.span.clone());
+            context.expect_file(&tls.folder, &written, what);
+        }
+    }
 }
 
 /// Everything that must be there: who runs the file without its outside gives stand-ins.

@@ -187,6 +187,11 @@ rules! {
     /// A pipeline reads only files below its root. The root is the folder that
     /// contains `pipelines/`, otherwise the folder of the file; `--root` sets another one.
     OutsideRoot = "E0304",
+    /// A file that is not there, or a folder where a file belongs.
+    /// Certificates, keys and programs with a relative path must be there before the engine
+    /// starts; an absolute path belongs to the machine that runs the pipeline. A file that is
+    /// read or written as it grows may come later.
+    MissingFile = "E0306",
     /// An address open to the network without authentication.
     /// Anyone who can reach it could read every event and send their own.
     OpenListen = "E0405",
