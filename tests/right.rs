@@ -82,6 +82,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ("enrich.after", "after weather"),
     ("enrich.needs", "needs weather"),
     ("enrich.into", "into \"enrich.other\""),
+    ("enrich.http.header", "header \"X-Key\" \"{{ data.id }}\""),
+    ("notify.webhook.header", "header \"X-Key\" \"{{ data.id }}\""),
     ("enrich.on-error", "on-error drop reason=\"no answer\""),
     ("sink.sqlite.path", "path \"data/other.db\""),
     ("sink.sqlite.synchronous", "synchronous full"),

@@ -6,6 +6,7 @@ use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Roots, Scope, Template};
 use language::spanned::{Span, Spanned};
 use language::{Context, Fields, MissingSetting, Needed, Scalar, Setting};
+use wire::HeaderFault;
 
 /// A text as the file gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,11 +102,58 @@ pub(crate) fn check_twice(texts: &[Text], what: &str, diagnostics: &mut Diagnost
     }
 }
 
-/// Every `header` child: name and text.
-pub(crate) fn read_headers(fields: &Fields<'_>) -> Vec<(String, Text)> {
-    let read =
-        |fields: Fields<'_>| Some((fields.arg(0)?.text()?.value, Text::read(&fields.arg(1)?)?));
+/// Every `header` child: name and text. Reports a name that no request can have.
+pub(crate) fn read_headers(
+    fields: &Fields<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<(String, Text)> {
+    let read = |fields: Fields<'_>| {
+        let name = fields.arg(0)?.text()?;
+        report_header(&name, diagnostics);
+        Some((name.value, Text::read(&fields.arg(1)?)?))
+    };
     fields.children("header").filter_map(read).collect()
+}
+
+/// Reports the name of a header that no request can have.
+fn report_header(name: &Spanned<String>, diagnostics: &mut Diagnostics) {
+    let Some(fault) = wire::header_fault(&name.value) else { return };
+    let (message, label, help) = match fault {
+        HeaderFault::Reserved(key) => {
+            let message = format!("the header `{key}` is set by the engine");
+            (message, "it follows from the request", "remove this line".to_owned())
+        }
+        HeaderFault::NoName(_) => {
+            let message = format!("`{}` is not the name of a header", name.value.escape_debug());
+            let (name, value) = meant_header(&name.value);
+            (message, "no request can have it", format!("write `header \"{name}\" \"{value}\"`"))
+        }
+    };
+    diagnostics.push(Rule::WrongArgument, message).at(name.span.clone(), label).help(help);
+}
+
+/// Reports the name of a header that no request will ever bring.
+pub(crate) fn check_header_name(name: &Spanned<String>, diagnostics: &mut Diagnostics) {
+    if !matches!(wire::header_fault(&name.value), Some(HeaderFault::NoName(_))) {
+        return;
+    }
+    let message = format!("`{}` is not the name of a header", name.value.escape_debug());
+    diagnostics
+        .push(Rule::WrongArgument, message)
+        .at(name.span.clone(), "no request can have it")
+        .help(format!("write `header=\"{}\"`", meant_header(&name.value).0));
+}
+
+/// Name and value of `X-A: b` and `X A`, as they should be written.
+fn meant_header(name: &str) -> (String, &str) {
+    let (name, value) = name.split_once(':').unwrap_or((name, ""));
+    let value = if value.trim().is_empty() { "…" } else { value.trim() };
+    let words: Vec<&str> = name
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let name = if words.is_empty() { "X-Name".to_owned() } else { words.join("-") };
+    (name, value)
 }
 
 /// The headers, ready for events; one that renders to nothing is left out.

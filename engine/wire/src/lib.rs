@@ -38,7 +38,7 @@ pub use answer::settled;
 pub use dial::{DialTarget, Duplex, TlsSetup};
 pub use pool::WireUse;
 pub use problem::stream_fault;
-pub use request::check_url;
+pub use request::{HeaderFault, check_url, header_fault};
 
 /// A request to make.
 #[derive(Debug, Clone, PartialEq)]

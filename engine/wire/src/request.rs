@@ -2,6 +2,7 @@
 
 use crate::FetchRequest;
 use kernel::fault::Fault;
+use std::fmt;
 use std::sync::Arc;
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, SendRequestResult};
@@ -103,18 +104,47 @@ fn is_key(name: &str) -> bool {
     name.eq_ignore_ascii_case("idempotency-key")
 }
 
+/// Why no request can have a header of this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// It is no name of a header.
+    NoName(String),
+    /// The engine sets it.
+    Reserved(String),
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeaderFault::NoName(name) => write!(f, "`{}` is not a header", name.escape_debug()),
+            HeaderFault::Reserved(name) => {
+                write!(f, "the header `{name}` is set by the engine; remove it")
+            }
+        }
+    }
+}
+
+/// What is wrong with the name of a header that a request is to have; `None` for a right one.
+pub fn header_fault(name: &str) -> Option<HeaderFault> {
+    header_name(name).err()
+}
+
+fn header_name(name: &str) -> Result<HeaderName, HeaderFault> {
+    let key = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| HeaderFault::NoName(name.to_owned()))?;
+    match OURS.contains(&key) {
+        true => Err(HeaderFault::Reserved(key.to_string())),
+        false => Ok(key),
+    }
+}
+
 fn headers_of(request: &FetchRequest) -> Result<HeaderMap, Fault> {
     if HEADERS_MAX < request.headers.len() {
         return Err(Fault::permanent(format!("the request has more than {HEADERS_MAX} headers")));
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
-        let key = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Fault::permanent(format!("`{}` is not a header", name.escape_debug())))?;
-        if OURS.contains(&key) {
-            let reason = format!("the header `{key}` is set by the engine; remove it");
-            return Err(Fault::permanent(reason));
-        }
+        let key = header_name(name).map_err(|fault| Fault::permanent(fault.to_string()))?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
             Fault::permanent(format!("the header `{key}` has a line end or control character"))
         })?;

@@ -138,7 +138,7 @@ impl Kind for Webhook {
             fields.child("method").and_then(|child| child.arg(0)?.choice());
         let url = url.filter(|url| request::check_url(url, context))?;
         let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
-        let headers = request::read_headers(fields);
+        let headers = request::read_headers(fields, context.diagnostics);
         let batch = fields.child("batch").and_then(|child| {
             let events_max = usize::try_from(child.arg(0)?.int()?.value).ok()?;
             Some(WebhookBatch { events_max, form: child.filled().prop("as", Scalar::choice) })

@@ -6,6 +6,7 @@ use crate::contract::{
     BodyForm, Claim, CloudEvents, HttpRoute, Kind, OpenSource, Respond, Services, SourceKind,
 };
 use crate::credential::Credentials;
+use crate::request::check_header_name;
 use auth::Auth;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
@@ -99,6 +100,13 @@ impl Kind for HttpSource {
             Some(it) => Some(literal(&it.prop("header")?, context.diagnostics)?.value),
             None => None,
         };
+        let idempotency = fields.child("idempotency");
+        let auth_nodes = fields.children("auth");
+        for node in idempotency.into_iter().chain(auth_nodes) {
+            if let Some(name) = node.prop("header").and_then(|prop| prop.text()) {
+                check_header_name(&name, context.diagnostics);
+            }
+        }
         let nodes = fields.children("auth");
         let auth: Option<Vec<Auth>> =
             nodes.map(|node| Auth::read(&node, context.diagnostics)).collect();

@@ -95,7 +95,7 @@ impl Kind for HttpEnricher {
         Some(HttpEnrichSettings {
             method,
             url,
-            headers: request::read_headers(fields),
+            headers: request::read_headers(fields, context.diagnostics),
             body,
             statuses: expect.prop("status", |scalar| statuses(&scalar.text()?.value)),
             body_max: expect.prop("max-body", |scalar| usize::try_from(scalar.bytes()?.value).ok()),
