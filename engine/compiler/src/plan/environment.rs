@@ -2,7 +2,7 @@
 
 use crate::spec::{Name, ServerSettings, Spec};
 use language::diagnostic::{Diagnostics, Rule};
-use language::spanned::Spanned;
+use language::spanned::{Span, Spanned};
 use language::{Context, Environment, MissingSetting, Setting, is_socket, nearest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -74,21 +74,37 @@ pub(crate) fn report(
         _ => None,
     };
     let near = near.map(|near| format!("did you mean `{near}`? Or ")).unwrap_or_default();
+    let is_part = matches!(setting.value, Setting::Parts(_));
+    let otherwise = |name: &str| match is_part {
+        true => format!("write `${{{name}:-…}}` with what holds without it"),
+        false => "add `default=\"…\"`, or `optional=#true`".to_owned(),
+    };
     let help = match unset {
         MissingSetting::Variable(name) => {
-            format!("{near}`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
+            format!("{near}`export {name}=…`, or {}", otherwise(name))
         }
         MissingSetting::EmptyVariable(name) => {
-            format!("give `{name}` a value, or add `default=\"\"`, or `optional=#true`")
+            format!("give `{name}` a value, or {}", otherwise(name))
         }
-        MissingSetting::File(..) => {
-            "write the file, or add `default=\"\"`, or `optional=#true`".to_owned()
-        }
+        MissingSetting::File(..) => format!("write the file, or {}", otherwise("")),
     };
-    diagnostics
-        .push(Rule::MissingVariable, unset.to_string())
-        .at(setting.span.clone(), "needed here")
-        .help(help);
+    let span = match unset {
+        MissingSetting::Variable(name) | MissingSetting::EmptyVariable(name) if is_part => {
+            part_span(&setting.span, name, diagnostics)
+        }
+        _ => setting.span.clone(),
+    };
+    diagnostics.push(Rule::MissingVariable, unset.to_string()).at(span, "needed here").help(help);
+}
+
+/// Where `${NAME}` is in a text; all of the text, where it is written otherwise.
+fn part_span(whole: &Span, name: &str, diagnostics: &Diagnostics) -> Span {
+    let written = format!("${{{name}}}");
+    let text = diagnostics.source().text.get(whole.clone());
+    match text.and_then(|text| text.find(&written)) {
+        Some(at) => whole.start + at..whole.start + at + written.len(),
+        None => whole.clone(),
+    }
 }
 
 /// An address that others can reach needs `auth`.

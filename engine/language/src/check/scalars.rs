@@ -45,9 +45,9 @@ pub(super) fn example(ty: ValueKind, name: &str) -> String {
         ValueKind::Host => "\"engine.lan\"".to_owned(),
         ValueKind::Pointer => "\"/data/count\"".to_owned(),
         ValueKind::Field => "\"data.field\"".to_owned(),
+        ValueKind::Addition => "\"field\"".to_owned(),
         ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
         ValueKind::Hours => "\"22:00-07:00\"".to_owned(),
-        ValueKind::Addition => "\"field\"".to_owned(),
         ValueKind::Days => "\"mon-fri\"".to_owned(),
         ValueKind::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
@@ -110,6 +110,7 @@ pub(super) fn check(
     }
     let is_outside = has_outside(node) && entry.ty().is_some();
     if is_outside {
+        place.empty_default(node, ty);
         return;
     }
     if let Some(text) = entry.value().as_string() {
@@ -199,6 +200,26 @@ impl ValueCheck<'_> {
         self.span = whole;
     }
 
+    /// `default=""` where nothing works without a value.
+    fn empty_default(&mut self, node: &KdlNode, ty: ValueKind) {
+        let needs_value = matches!(
+            ty,
+            ValueKind::Url
+                | ValueKind::BrokerUrl
+                | ValueKind::Topic
+                | ValueKind::Socket
+                | ValueKind::Host
+                | ValueKind::Path
+        );
+        let default = node.entry("default").filter(|it| it.value().as_string() == Some(""));
+        if let Some(default) = default.filter(|_| needs_value) {
+            self.diagnostics
+                .push(Rule::WrongArgument, format!("{} cannot be empty", self.subject()))
+                .at(value_span(default), "nothing works without it")
+                .help("give a value, or write `optional=#true` to turn the node off without it");
+        }
+    }
+
     /// Whether the value stands elsewhere, in a `param`.
     fn is_param(&self) -> bool {
         written(self.entry).starts_with('(')
@@ -222,6 +243,15 @@ impl ValueCheck<'_> {
         match self.entry.name() {
             Some(_) => format!("`{}` of {}", self.name, self.whole),
             None => self.whole.to_owned(),
+        }
+    }
+
+    /// The node with another value in the place of this one: `keep when="…"`.
+    fn with(&self, value: &str) -> String {
+        let node = self.whole.trim_matches('`');
+        match self.entry.name() {
+            Some(name) => format!("{node} {}={value}", name.value()),
+            None => format!("{node} {value}"),
         }
     }
 
@@ -250,15 +280,6 @@ impl ValueCheck<'_> {
             KdlValue::Null => ("no value".to_owned(), format!("give {wanted}")),
             _ => (format!("not {wanted}"), format!("give {wanted}")),
         };
-    /// The node with another value in the place of this one: `keep when="…"`.
-    fn with(&self, value: &str) -> String {
-        let node = self.whole.trim_matches('`');
-        match self.entry.name() {
-            Some(name) => format!("{node} {}={value}", name.value()),
-            None => format!("{node} {value}"),
-        }
-    }
-
         self.report(Rule::WrongArgument, message, &label, &help);
     }
 
@@ -295,18 +316,18 @@ impl ValueCheck<'_> {
                     self.wrong("an address such as `\"127.0.0.1:8600\"`");
                 }
                 None if matches!(ty, ValueKind::Rate) => self.bad_rate(&value.to_string()),
-                None => self.no_text(ty),
+                None => self.no_text(node, ty),
             },
         }
     }
 
     /// A number or `#true` in the place of text. Where quotes alone would not make it right, what
     /// else is wrong with it is said.
-    fn no_text(&mut self, ty: ValueKind) {
+    fn no_text(&mut self, node: &KdlNode, ty: ValueKind) {
         let told = self.diagnostics.found().len();
         match self.entry.value() {
-            KdlValue::Integer(it) => self.text(ty, &it.to_string()),
-            KdlValue::Bool(it) => self.text(ty, &it.to_string()),
+            KdlValue::Integer(it) => self.text(node, ty, &it.to_string()),
+            KdlValue::Bool(it) => self.text(node, ty, &it.to_string()),
             _ => {}
         }
         if self.diagnostics.found().len() == told {
@@ -513,6 +534,7 @@ impl ValueCheck<'_> {
             ValueKind::Field if field_path(text).is_none() => {
                 self.wrong("a dotted path such as `data.person`")
             }
+            ValueKind::Addition => self.addition(node, text),
             ValueKind::Pointer if !text.starts_with('/') => {
                 self.wrong("a JSON pointer such as `/data/count`")
             }
@@ -538,7 +560,6 @@ impl ValueCheck<'_> {
                 }
             }
             ValueKind::Hours if DayRange::parse(text).is_none() => self.bad_hours(text),
-            ValueKind::Addition => self.addition(node, text),
             ValueKind::Days => self.days(text),
             ValueKind::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
             _ => {}
@@ -620,6 +641,21 @@ impl ValueCheck<'_> {
         true
     }
 
+    /// A path below `enrich`, where `enrich.` itself may be left out. What begins as another part
+    /// of an event would be written below `enrich` all the same.
+    fn addition(&mut self, node: &KdlNode, text: &str) {
+        if field_path(text).is_none() {
+            return self.wrong("a dotted path below `enrich`, such as `person.name`");
+        }
+        let Some((root @ ("data" | "event" | "raw"), below)) = text.split_once('.') else { return };
+        let is_last = node.entries().iter().filter(|it| it.name().is_none()).count() == 1;
+        let rest = if is_last { "" } else { " …" };
+        let message = format!("a stage writes below `enrich`, never into `{root}`");
+        let help = format!("write `{}{rest}`", self.with(&format!("\"{below}\"")));
+        let label = format!("this would be `enrich.{text}`");
+        self.report(Rule::WrongArgument, message, &label, &help);
+    }
+
     /// A host that cannot be one: usually a URL, or a pattern.
     fn bad_host(&mut self, text: &str) {
         let inside = text.split_once("://").map(|it| it.1).unwrap_or(text);
@@ -645,21 +681,6 @@ impl ValueCheck<'_> {
     fn bad_url(&mut self, text: &str) {
         let example =
             self.examples.iter().flat_map(|example| example.split('"')).find(|it| is_url(it));
-    /// A path below `enrich`, where `enrich.` itself may be left out. What begins as another part
-    /// of an event would be written below `enrich` all the same.
-    fn addition(&mut self, node: &KdlNode, text: &str) {
-        if field_path(text).is_none() {
-            return self.wrong("a dotted path below `enrich`, such as `person.name`");
-        }
-        let Some((root @ ("data" | "event" | "raw"), below)) = text.split_once('.') else { return };
-        let is_last = node.entries().iter().filter(|it| it.name().is_none()).count() == 1;
-        let rest = if is_last { "" } else { " …" };
-        let message = format!("a stage writes below `enrich`, never into `{root}`");
-        let help = format!("write `{}{rest}`", self.with(&format!("\"{below}\"")));
-        let label = format!("this would be `enrich.{text}`");
-        self.report(Rule::WrongArgument, message, &label, &help);
-    }
-
         let example = example.unwrap_or("http://127.0.0.1:8080");
         let scheme = example.split("://").next().unwrap_or_default();
         let is_bare = is_host_and_path(text);
@@ -781,6 +802,10 @@ impl ValueCheck<'_> {
         for problem in problems {
             let rule = problem.kind.rule(rule);
             let span = value_text_span(self.entry, problem.span.clone());
+            let is_whole = rule == Rule::BadExpression && !self.is_param();
+            let instead = problem.instead.filter(|it| is_whole && !it.contains("\"#"));
+            let instead =
+                instead.map(|it| format!("write `{}`", self.with(&format!("#\"{it}\"#"))));
             let found = self.diagnostics.push(rule, problem.message).at(span, problem.label);
             if let Some(help) = instead.or(problem.help) {
                 found.help(help);
@@ -832,10 +857,6 @@ pub fn as_name(text: &str) -> String {
     let name = name[..name.len().min(NAME_MAX)].trim_end_matches('-');
     if name.is_empty() { "name".to_owned() } else { name.to_owned() }
 }
-            let is_whole = rule == Rule::BadExpression && !self.is_param();
-            let instead = problem.instead.filter(|it| is_whole && !it.contains("\"#"));
-            let instead =
-                instead.map(|it| format!("write `{}`", self.with(&format!("#\"{it}\"#"))));
 
 fn leading(text: &str) -> f64 {
     let end =
