@@ -12,6 +12,7 @@ pub use scalars::{as_name, is_name, is_socket, other_level};
 
 use super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::table::{Arg, Arity, KindRow, NodeRow, Prop};
+use super::value;
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::nearest;
 use crate::spanned::Span;
@@ -421,9 +422,12 @@ impl Checker<'_> {
                                 format!("{whole} does not take this argument"),
                             )
                             .at(value_span(entry), "one too many")
-                            .help(match block_of(row) {
-                                Some(block) => format!("it takes a block, such as `{block}`"),
-                                None => format!("write `{}`", short_usage(row)),
+                            .help(match (block_of(row), row.open) {
+                                (Some(block), _) => {
+                                    format!("it takes a block, such as `{block}`")
+                                }
+                                (None, Some(_)) => format!("write `{}`", named(row, entry)),
+                                (None, None) => format!("write `{}`", short_usage(row)),
                             });
                         return;
                     }
@@ -519,6 +523,17 @@ fn short_usage(row: &NodeRow) -> String {
     written(row, USAGE_MAX)
 }
 
+/// A value with a name of its own, where the file chooses the names: that of the field which it
+/// reads, else that of the example.
+fn named(row: &NodeRow, entry: &KdlEntry) -> String {
+    let shown = entry.to_string().trim().to_owned();
+    let text = entry.value().as_string().unwrap_or_default();
+    let last = text.rsplit_once('.').map(|it| it.1).filter(|_| value::field_path(text).is_some());
+    let example = row.examples.first().and_then(|example| example.split(['=', ' ']).nth(1));
+    let name = last.filter(|name| name.starts_with(|it: char| it.is_ascii_alphabetic()));
+    format!("{} {}={shown}", row.name, name.or(example).unwrap_or("name"))
+}
+
 /// How a node is written that says everything in its block.
 fn block_of(row: &NodeRow) -> Option<&'static str> {
     let has_block_only = row.args.is_empty() && !row.children.is_empty();
@@ -527,6 +542,10 @@ fn block_of(row: &NodeRow) -> Option<&'static str> {
 
 /// With the properties that may be left out only where they are no more than `most`.
 fn written(row: &NodeRow, most: usize) -> String {
+    if let (Some(example), Some(_)) = (row.examples.first(), row.open.filter(|_| most < usize::MAX))
+    {
+        return (*example).to_owned();
+    }
     let mut text = row.name.to_owned();
     for arg in row.args {
         let shown = scalars::example(arg.ty, arg.name);

@@ -20,7 +20,7 @@ impl Checker<'_> {
         let Some(block) = node.children() else { return false };
         let is_property = |it: &KdlNode| {
             let name = it.name().value();
-            row.props.iter().any(|prop| prop.name == name)
+            (row.open.is_some() || row.props.iter().any(|prop| prop.name == name))
                 && find(groups, name).is_none()
                 && node.entry(name).is_none()
                 && matches!(it.entries(), [only] if only.name().is_none())
@@ -49,22 +49,20 @@ impl Checker<'_> {
                 format!("`{}` is a property, not a child", first.name().value()),
             )
             .at(name_span(first.name()), "move it out of the block")
-            .help(format!("write `{shown}` after {whole}"));
+            .help(match row.open {
+                Some(_) => format!("write `{} {shown}`", row.name),
+                None => format!("write `{shown}` after {whole}"),
+            });
         if let Some(close) = close.filter(|_| is_sure) {
             found.fix(end..close, format!(" {shown}"));
         }
         // What it says is looked at as if it stood where it should.
         for it in nodes {
-            if let Some(prop) = row.props.iter().find(|prop| prop.name == it.name().value()) {
+            let name = it.name().value();
+            let prop = row.props.iter().find(|prop| prop.name == name);
+            if let Some(ty) = prop.map(|prop| prop.ty).or(row.open) {
                 let entry = &it.entries()[0];
-                scalars::check(
-                    self.diagnostics,
-                    node,
-                    entry,
-                    (prop.ty, prop.name),
-                    whole,
-                    row.examples,
-                );
+                scalars::check(self.diagnostics, node, entry, (ty, name), whole, row.examples);
             }
         }
         true
