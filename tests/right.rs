@@ -194,9 +194,9 @@ fn value(ty: ValueKind) -> String {
         ValueKind::Int(least, most) => 2_i64.clamp(least, most).to_string(),
         ValueKind::Number(least, most) => format!("{:?}", 2_f64.clamp(least, most)),
         ValueKind::Field => "\"data.name\"".to_owned(),
+        ValueKind::Addition => "\"person.name\"".to_owned(),
         ValueKind::Pointer => "\"/id\"".to_owned(),
         ValueKind::Statuses => "\"2xx 404\"".to_owned(),
-        ValueKind::Addition => "\"person.name\"".to_owned(),
         ValueKind::Zone => "\"Europe/Berlin\"".to_owned(),
         ValueKind::Text | ValueKind::Literal => "\"some text\"".to_owned(),
         ValueKind::Json => "#\"{}\"#".to_owned(),
@@ -328,14 +328,14 @@ fn files(catalog: &Catalog) -> Vec<String> {
                     needed
                         .extend([schedule, kind, schema].into_iter().flatten().map(str::to_owned));
                 }
-                if place == "enrich.http" && !["get", "post", "body"].contains(&but) {
-                    needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
-                }
-                if place == "notify.slack" {
                 // Lines need not say of which type their events are.
                 if place.starts_with("source.") && but == "decode" {
                     needed.push("type line".to_owned());
                 }
+                if place == "enrich.http" && !["get", "post", "body"].contains(&but) {
+                    needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
+                }
+                if place == "notify.slack" {
                     needed.extend(slack_with(but));
                 }
                 needed
@@ -372,11 +372,21 @@ fn files(catalog: &Catalog) -> Vec<String> {
     }
     for name in ["server", "limits", "dead-letter", "filter", "dedupe", "throttle", "validate"] {
         let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
-        files.extend(forms("", row).iter().map(|form| format!("{WHOLE}{form}\n")));
+        let forms = forms("", row);
+        files.extend(forms.iter().map(|form| format!("{WHOLE}{}\n", with_schema(form))));
     }
     files.extend(kinds(catalog).iter().map(|kind| whole_with(kind.example)));
     files.extend(examples_at_the_top());
     files
+}
+
+/// `validate` with a schema where it asks for one: without any, no type is known.
+fn with_schema(form: &str) -> String {
+    match form.contains("schema ") {
+        true => form.to_owned(),
+        false => form
+            .replace("{ on-unknown-type", "{ schema \"ring\" file=\"ring.json\"; on-unknown-type"),
+    }
 }
 
 /// Where messages go: as a bot for what only a bot has, and by a webhook otherwise.
@@ -547,6 +557,11 @@ fn surroundings() -> TempDir {
     for path in ["people.csv", "tables/people.csv", "tables/rooms.csv"] {
         write(path, table);
     }
+    for name in
+        ["certs/ca.pem", "certs/engine.pem", "certs/door.pem", "certs/door.key", "read-plate.py"]
+    {
+        write(name, "a stand-in\n");
+    }
     for name in ["ring.json", "schemas/ring.json", "other"] {
         write(name, r#"{ "type": "object" }"#);
     }
@@ -559,11 +574,6 @@ fn surroundings() -> TempDir {
 }
 
 /// The expanded form of every right file, as JSON.
-    for name in
-        ["certs/ca.pem", "certs/engine.pem", "certs/door.pem", "certs/door.key", "read-plate.py"]
-    {
-        write(name, "a stand-in\n");
-    }
 pub(crate) fn every_expanded() -> Vec<(String, Value)> {
     let folder = surroundings();
     let catalog = Catalog::built_in();

@@ -2,7 +2,7 @@
 //!
 //! Accepted means that it has an effect; what has none is usually a slip, or left over.
 
-use crate::spec::{Enrichment, Name, Spec};
+use crate::spec::{Enrichment, Name, OnUnknownType, Spec};
 use kdl::{KdlDocument, KdlNode};
 use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
@@ -23,6 +23,8 @@ pub(super) fn check(
     twice(spec, diagnostics);
     unrouted(spec, diagnostics);
     targets_twice(spec, diagnostics);
+    targets_off(spec, diagnostics);
+    nothing_known(spec, document, diagnostics);
     settings(document, spec, diagnostics);
     breakers_off(document.nodes(), diagnostics);
     calls_at_once(document, spec, diagnostics);
@@ -86,6 +88,44 @@ fn targets_twice(spec: &Spec, diagnostics: &mut Diagnostics) {
             }
         }
     }
+}
+
+/// Notifiers that are named where events go, and switched off in the file: nobody is told. One
+/// that is off for want of a variable is off on this machine only.
+fn targets_off(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let off = spec.notifiers.iter().filter(|notifier| notifier.is_disabled);
+    let off: Vec<&str> = off.map(|notifier| notifier.name.value.as_str()).collect();
+    let route = spec.route.iter();
+    let routed =
+        route.flat_map(|route| route.cases.iter().map(|case| &case.to).chain(&route.otherwise));
+    let running = spec.notifiers.iter().filter(|notifier| !notifier.is_disabled);
+    let relayed = running.flat_map(|notifier| notifier.manners.relays()).map(|relay| relay.1);
+    for name in routed.flatten().chain(relayed).filter(|name| off.contains(&&*name.value)) {
+        diagnostics
+            .push(Rule::NoEffect, format!("`{}` is disabled, so nothing is sent there", name.value))
+            .at(name.span.clone(), "has no effect")
+            .help(format!("remove `disabled` from `{0}`, or do not name it here", name.value));
+    }
+}
+
+/// `on-unknown-type` without any schema: no type is known.
+fn nothing_known(spec: &Spec, document: &KdlDocument, diagnostics: &mut Diagnostics) {
+    let children =
+        |node: &KdlNode| node.children().map(|it| it.nodes().to_vec()).unwrap_or_default();
+    let validate = document.nodes().iter().filter(|node| node.name().value() == "validate");
+    let nodes: Vec<KdlNode> = validate.flat_map(children).collect();
+    let has_schema = nodes.iter().any(|node| node.name().value() == "schema");
+    let mode = nodes.iter().find(|node| node.name().value() == "on-unknown-type");
+    let Some(mode) = mode.filter(|_| !has_schema) else { return };
+    let what = match spec.validate.on_unknown_type {
+        OnUnknownType::Accept => return,
+        OnUnknownType::Drop => "drops",
+        _ => "rejects",
+    };
+    diagnostics
+        .push(Rule::AlwaysSame, format!("this {what} every event: no type has a schema"))
+        .at(span_of(mode), "no type is known")
+        .help("add `schema \"TYPE\" file=\"…\"` for each type that is known, or remove this line");
 }
 
 /// Failure handling of what is never called from outside the engine.
