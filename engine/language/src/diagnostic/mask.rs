@@ -62,7 +62,8 @@ static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         &format!(r#"{HOOKS}([^\s"'?#]+)"#),
         concat!(
             r"(?i)[?&](?:[a-z0-9_-]*(?:token|secret|password|passwd|api_?key|auth|sig|signature)",
-            r#"|key|pwd)=([^&\s"'#{}]+)"#
+            // `${NAME}` is the name of a variable, not its value.
+            r#"|key|pwd)=((?:[^&\s"'#{}$]|\$[^&\s"'#{}])[^&\s"'#{}]*)"#
         ),
         PRIVATE_KEY,
     ])
@@ -199,6 +200,7 @@ mod tests {
             ("tk_0123456789abc and ghp_0123456789", "… and …"),
             ("https://hooks.slack.com/services/T0/B0/xyz", "https://hooks.slack.com/services/…"),
             ("https://api.telegram.org/bot123:ABC/send", "https://api.telegram.org/bot…"),
+            ("http://h/x?key=${KEY}&sig=$2b$10", "http://h/x?key=${KEY}&sig=…"),
             ("http://h/x?access_token=abc&y=1&key=d", "http://h/x?access_token=…&y=1&key=…"),
             ("eyJhbGciOiJIUzI1.eyJzdWIi.c2ln", "…"),
             ("// left here: 0123456789abcdef0123456789abcdef", "// left here: …"),
