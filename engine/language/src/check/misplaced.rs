@@ -101,7 +101,11 @@ impl Checker<'_> {
         }
         let (span, name) = (value_span(only), row.name);
         let has_secret = row.props.iter().any(|prop| matches!(prop.ty, ValueKind::Secret));
-        let others = node.entries().iter().filter(|it| it.name().is_some() && !has_secret);
+        let is_known = |entry: &&KdlEntry| {
+            let name = entry.name().map(KdlIdentifier::value);
+            !has_secret && row.props.iter().any(|prop| Some(prop.name) == name)
+        };
+        let others = node.entries().iter().filter(is_known);
         let rest: String = others.map(|other| format!(" {}", other.to_string().trim())).collect();
         let value = self.diagnostics.source().text.get(span.clone()).unwrap_or_default().to_owned();
         self.diagnostics

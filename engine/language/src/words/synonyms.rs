@@ -83,8 +83,8 @@ pub(in super::super) const WORDS: &[ForeignWord] = &[
     like("destination", &["to"], EDGES),
     like("destinations", &["to"], EDGES),
     // Tests.
-    like("send", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
-    like("inject", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
+    like("send", &["given"], "`given source=NAME { body \"{…}\" }` sends a message in a test"),
+    like("inject", &["given"], "`given source=NAME { body \"{…}\" }` sends a message in a test"),
     like("assert", &["expect"], "`expect sink=NAME count=1` asserts a result"),
     like("sleep", &["advance"], "`advance \"5s\"` moves the clock of a test"),
     like("wait", &["advance"], "`advance \"5s\"` moves the clock of a test"),
