@@ -457,7 +457,6 @@ fn store_settings(plan: &Plan) -> Settings {
             batch: shape.batch,
             linger: shape.linger,
             name: name.clone(),
-            ..base
         },
     }
 }

@@ -12,7 +12,7 @@ server { listen \"127.0.0.1:0\" }
 source http in { path \"/in\" }
 sink sqlite db { path \"../data/small.db\"; retention { keep \"30d\" } }
 sink sse live { path \"/live\" }
-enrich set who { set data.who \"'somebody'\" }
+enrich set who { set who \"'somebody'\" }
 ";
 
 /// A notifier that asks `url` again and again.
