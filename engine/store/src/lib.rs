@@ -92,7 +92,7 @@ pub use messages::{MESSAGES_MAX, REPLACED, SentMessage};
 pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
-pub use own_files::{is_store_file, is_store_name};
+pub use own_files::{is_store_file, is_store_name, store_files};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventCount, EventQuery, EventTest, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};

@@ -4,13 +4,18 @@
 //! have names that begin with the database's.
 
 use super::files::{FileId, beside, leads_to};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the names of a store's files add to the name of the database. `.url` is the engine's
 /// address.
 const ENDS: [&str; 7] = ["", "-wal", "-shm", "-journal", ".lock", ".url", super::files::PROBE];
 /// What the names begin with of what was saved or set aside, after the name of the database.
 const KEPT: [&str; 2] = [super::files::RESCUED, "-wal.strange"];
+
+/// The files that the store at `store` has while it is open, whether they are there or not.
+pub fn store_files(store: &Path) -> impl Iterator<Item = PathBuf> + use<'_> {
+    ENDS.iter().map(move |end| beside(store, end))
+}
 
 /// Whether a path is one of a file of the store at `store`, as both are written: in the same
 /// folder, with a name that is one of the store's.
@@ -30,7 +35,7 @@ pub fn is_store_file(store: &Path, path: &Path) -> bool {
         (Some(store), Some(path)) => is_store_name(&store, &path),
         _ => is_store_name(store, path),
     };
-    let is_same = |id: FileId| ENDS.iter().any(|end| FileId::at(&beside(store, end)) == Some(id));
+    let is_same = |id: FileId| store_files(store).any(|own| FileId::at(&own) == Some(id));
     is_named || FileId::at(path).is_some_and(is_same)
 }
 

@@ -186,6 +186,8 @@ impl SourceKind for File {
     }
 
     async fn open(settings: FileSourceSettings, services: Services) -> Result<OpenSource, Fault> {
+        let pattern = settings.pattern.apart_from(services.store.clone());
+        let settings = FileSourceSettings { pattern, ..settings };
         let (pattern, is_follow) = (settings.pattern.clone(), settings.follow);
         let fault = services.env.pools.files.run(move || pattern.fault(is_follow)).await?;
         if let Some(reason) = fault {

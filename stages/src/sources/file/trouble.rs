@@ -188,7 +188,7 @@ impl FileTroubles {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let reason = format!("skips what is not a regular file: {}{more}", named.join(", "));
+        let reason = format!("skips what it cannot read: {}{more}", named.join(", "));
         self.health.report(
             HealthProblem::degraded(STRANGE, reason)
                 .advise("make the pattern narrower, or move them to another folder"),
@@ -346,7 +346,7 @@ mod tests {
             (0..count).map(|number| (path(number), "a pipe")).collect::<Vec<_>>()
         };
         troubles.note_strange(strange(1));
-        let note = "not-a-file skips what is not a regular file: /l/0 (a pipe)";
+        let note = "not-a-file skips what it cannot read: /l/0 (a pipe)";
         assert_eq!(reasons(&health), [note]);
         troubles.note_strange(strange(5));
         let note = format!("{note}, /l/1 (a pipe), /l/2 (a pipe) and 2 more");

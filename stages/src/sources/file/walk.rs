@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use store::{is_store_name, store_files};
 
 /// Most files of one pattern; what is beyond them is not read, and that is said.
 pub(super) const FILES_MAX: usize = 65_536;
@@ -31,6 +33,8 @@ pub(super) struct PathPattern {
     /// The folders in front that need no search.
     base: PathBuf,
     parts: Vec<PatternPart>,
+    /// The database of a store whose files are left out.
+    store: Option<Arc<Path>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +103,13 @@ impl PathPattern {
             base.push(name);
             parts.remove(0);
         }
-        Ok(PathPattern { base, parts })
+        Ok(PathPattern { base, parts, store: None })
+    }
+
+    /// Leaves the files of this store out: whoever opens and closes one of them in this process
+    /// takes SQLite's locks away.
+    pub(super) fn apart_from(self, store: Option<Arc<Path>>) -> Self {
+        PathPattern { store, ..self }
     }
 
     /// The one path, when there is nothing to search.
@@ -143,6 +153,9 @@ impl PathPattern {
         result.visit(&self.base, &self.parts);
         result.files.sort_by(|a, b| a.path.cmp(&b.path));
         result.files.dedup_by(|a, b| a.path == b.path);
+        if let Some(store) = &self.store {
+            result.set_aside(store);
+        }
         result.files = once_each(std::mem::take(&mut result.files));
         // With `**` a folder is looked into, whatever its name.
         if self.parts.iter().any(|part| matches!(part, PatternPart::Folders)) {
@@ -208,6 +221,18 @@ impl WalkResult {
             Ok(_) => {}
             Err(fault) => self.note(path, fault, false),
         }
+    }
+
+    /// The files of the store, by name and by what they are.
+    fn set_aside(&mut self, store: &Path) {
+        let own = store_files(store).filter_map(|path| std::fs::metadata(path).ok());
+        let own: Vec<FileId> = own.map(|metadata| FileId::of(&metadata)).collect();
+        let is_own = |it: &FileSighting| own.contains(&it.id) || is_store_name(store, &it.path);
+        let (set_aside, files) = std::mem::take(&mut self.files).into_iter().partition(is_own);
+        self.files = files;
+        let set_aside: Vec<FileSighting> = set_aside;
+        let named = set_aside.into_iter().map(|it| (it.path, "a file of the store"));
+        self.strange.extend(named.take(STRANGE_MAX - self.strange.len().min(STRANGE_MAX)));
     }
 
     fn entries(&mut self, folder: &Path) -> Vec<std::fs::DirEntry> {
@@ -291,6 +316,12 @@ mod tests {
 
         fn walk(&self, pattern: &str) -> WalkResult {
             PathPattern::new(self.0.path(), pattern).unwrap().walk()
+        }
+
+        /// What is left out, with what it is.
+        fn strange(&self, result: &WalkResult) -> Vec<(String, &'static str)> {
+            let names = self.names(result.strange.iter().map(|it| it.0.clone()));
+            names.into_iter().zip(result.strange.iter().map(|it| it.1)).collect()
         }
 
         fn names(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<String> {
@@ -397,5 +428,20 @@ mod tests {
         assert_eq!(exact("../y/a.log"), Some(PathBuf::from("/x/../y/a.log")));
         assert_eq!(exact("/y/a.log"), Some(PathBuf::from("/y/a.log")));
         assert_eq!((exact("a*"), exact("*/a"), exact("**")), (None, None, None));
+    }
+
+    #[test]
+    fn the_files_of_the_store_are_left_out_under_every_name() {
+        let tree = Tree::new(&["a.db", "a.db-wal", "a.db.jsonl", "b.db"]);
+        let at = |name: &str| tree.0.path().join(name);
+        fs::hard_link(at("a.db"), at("copy")).unwrap();
+        std::os::unix::fs::symlink(at("a.db-wal"), at("link")).unwrap();
+        let pattern = PathPattern::new(tree.0.path(), "*").unwrap();
+        let result = pattern.apart_from(Some(at("a.db").into())).walk();
+        let left =
+            ["a.db", "a.db-wal", "copy", "link"].map(|it| (it.to_owned(), "a file of the store"));
+        assert_eq!(tree.strange(&result), left);
+        let files = result.files.into_iter().map(|file| file.path);
+        assert_eq!(tree.names(files), ["a.db.jsonl", "b.db"]);
     }
 }
