@@ -625,6 +625,10 @@ fn check_references(regex: &Regex, pattern: &str, to: &ExprNode) -> Result<(), E
             reference.len() - reference.trim_start_matches(|it: char| it.is_ascii_digit()).len();
         let help = match reference.split_at(digits) {
             ("", _) => "write `$$` for a dollar sign".to_owned(),
+            (_, "") => {
+                let groups = regex.captures_len() - 1;
+                format!("the groups go up to {groups}; write `$$` for a dollar sign")
+            }
             (number, rest) => format!("write `${{{number}}}{rest}`, or `$$` for a dollar sign"),
         };
         let message = format!("`{pattern}` has no group `{reference}`");

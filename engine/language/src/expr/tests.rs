@@ -830,7 +830,7 @@ fn matches_are_replaced_with_what_their_groups_hold() {
     check("regex_replace(data.nothing, 'a', 'b')", json!(null));
     check("regex_replace('abc', 'x', 'y')", json!("abc"));
     refused("regex_replace('a', '(a)', '$2')", "'$2'", "`(a)` has no group `2`", {
-        "write `${2}`, or `$$` for a dollar sign"
+        "the groups go up to 1; write `$$` for a dollar sign"
     });
     refused("regex_replace('a', '(a)', '$1st')", "'$1st'", "`(a)` has no group `1st`", {
         "write `${1}st`, or `$$` for a dollar sign"
