@@ -1,7 +1,7 @@
 //! Pieces of a line, put as they should have been written.
 
 use super::super::lex::{Kind, LexToken};
-use language::expr::is_escape;
+use language::expr::{SIZE_MAX, is_escape};
 
 /// Nodes whose value is an expression.
 const NODES: &[&str] = &["when", "keep", "match", "key", "check", "value", "subject"];
@@ -108,7 +108,8 @@ pub(super) fn raw(written: &str, is_expression: bool) -> String {
     let quotes = if written.len() > 5 && written.starts_with("\"\"\"") { "\"\"\"" } else { "\"" };
     let inner = written.strip_prefix(quotes).and_then(|it| it.strip_suffix(quotes));
     let letters = unescaped(inner.unwrap_or(written));
-    let inner = match is_expression {
+    // What is longer is no expression, whatever its escapes.
+    let inner = match is_expression && letters.len() <= SIZE_MAX {
         true => with_escapes(&letters),
         false => letters.iter().map(|letter| letter.0).collect(),
     };
@@ -135,7 +136,6 @@ fn unescaped(inner: &str) -> Vec<(char, bool)> {
 
 /// The text of an expression whose texts in single quotes have an escape for every backslash.
 fn with_escapes(letters: &[(char, bool)]) -> String {
-    let text: String = letters.iter().map(|letter| letter.0).collect();
     let (mut made, mut at) = (String::new(), 0);
     while at < letters.len() {
         let Some((is_raw, length)) = text_at(letters, at) else {
@@ -146,13 +146,13 @@ fn with_escapes(letters: &[(char, bool)]) -> String {
         let end = at + length;
         while at < end {
             let (letter, is_bad) = letters[at];
-            let next = letters.get(at + 1).filter(|_| at + 1 < end).map(|next| next.0);
-            let rest: String = text.chars().skip(at + 1).take(end - at - 1).collect();
             made.push(letter);
             at += 1;
             if letter != '\\' || is_raw {
                 continue;
             }
+            let rest: String = letters[at..end].iter().map(|letter| letter.0).collect();
+            let next = rest.chars().next();
             // What a pattern escapes with one backslash is a character of its own in a text.
             let is_pattern = is_bad && matches!(next, Some('?' | '`'));
             if !is_pattern && is_escape(&rest) {
@@ -245,6 +245,15 @@ mod tests {
             r"matches(data.file, r'\.jpg$') || matches(data.x, '\d+')",
             r"matches(data.file, r'\.jpg$') || matches(data.x, '\\d+')",
         );
+    }
+
+    /// However long it is, and whatever is in it, a proposal takes a moment.
+    #[test]
+    fn what_is_too_long_for_an_expression_is_taken_as_it_is() {
+        for part in [r"\d", r"\'", "r'"] {
+            let long = part.repeat(100_000);
+            becomes(&long, &long);
+        }
     }
 
     #[test]
