@@ -2,7 +2,7 @@
 
 use super::{ClientFault, EngineArgs, address};
 use compiler::files::{self, PipelinePath};
-use compiler::load::{PipelineLoader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{LenientEnvironment, PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::spec::Spec;
 use kernel::regular_file;
@@ -92,20 +92,6 @@ fn beside(file: &Path) -> PathBuf {
     PipelinePath::of(file, None, None).folder
 }
 
-/// The process's environment, in which what is not set is not missed: a command that only looks for
-/// an engine or its store needs none of the secrets that the engine needs.
-struct NothingMissed;
-
-impl Environment for NothingMissed {
-    fn is_set(&self, _: &str) -> bool {
-        true
-    }
-
-    fn value(&self, name: &str) -> Option<String> {
-        ProcessEnvironment.value(name)
-    }
-}
-
 /// What a pipeline file says; `consequence` is what is not known where it has errors. Variables that
 /// are not set only matter to who needs them.
 pub(crate) fn plan_of(
@@ -118,14 +104,14 @@ pub(crate) fn plan_of(
         let given = given.as_ref()?;
         reading(file, data, environment, |loader| loader.read(given).plan().0.plan)
     };
-    let plan = plan(&ProcessEnvironment).or_else(|| plan(&NothingMissed));
+    let plan = plan(&ProcessEnvironment).or_else(|| plan(&LenientEnvironment));
     plan.ok_or_else(|| {
         let name = file.display();
         ClientFault::new(format!("{name} has errors, so {consequence}; run `engine check {name}`"))
     })
 }
 
-/// The texts of a pipeline file; `None` where it is no text.
+/// The texts of a pipeline file; `None` if it is not text.
 fn texts_of(file: &Path) -> Result<Option<PipelineTexts>, ClientFault> {
     let bytes = files::read_pipeline(file)
         .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
@@ -146,7 +132,7 @@ fn reading<T>(
 /// Where the store of a pipeline file is, whatever else the file says.
 pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
     if let Some(given) = texts_of(file)? {
-        let store = reading(file, data, &NothingMissed, |loader| {
+        let store = reading(file, data, &LenientEnvironment, |loader| {
             loader.read(&given).spec().and_then(store_in)
         });
         if let Some(path) = store {

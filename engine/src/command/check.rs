@@ -8,7 +8,9 @@ mod level;
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
 use compiler::files;
-use compiler::load::{LoadedPipeline, PipelineLoader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{
+    LenientEnvironment, LoadedPipeline, PipelineLoader, PipelineTexts, ProcessEnvironment,
+};
 use compiler::report::{self, CheckedFile, RepositoryPaths};
 use input::Input;
 use language::Environment;
@@ -112,7 +114,7 @@ impl CheckArgs {
         instead: &BTreeMap<PathBuf, String>,
     ) -> std::io::Result<LoadedPipeline> {
         let environment: &dyn Environment =
-            if self.allow_missing_env { &AllSet } else { &ProcessEnvironment };
+            if self.allow_missing_env { &LenientEnvironment } else { &ProcessEnvironment };
         let mut place = input.place(self.root.as_deref());
         place.instead.clone_from(instead);
         let bytes = match input {
@@ -129,19 +131,6 @@ impl CheckArgs {
         }
         Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
         Ok(loaded)
-    }
-}
-
-/// An environment in which every variable is set.
-struct AllSet;
-
-impl Environment for AllSet {
-    fn is_set(&self, _: &str) -> bool {
-        true
-    }
-
-    fn value(&self, name: &str) -> Option<String> {
-        ProcessEnvironment.value(name)
     }
 }
 
