@@ -354,8 +354,7 @@ async fn once_result(
     }
     let letters = store.figures().dead_letters.load(Ordering::Relaxed);
     if fails_on_dead && 0 < letters {
-        let letters =
-            if letters == 1 { "1 dead letter" } else { &format!("{letters} dead letters") };
+        let letters = summary::counted(letters, "dead letter");
         return Err(failure(1, format!("{letters} in the store; `engine sql` shows them")));
     }
     Ok(())

@@ -567,7 +567,7 @@ pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
     case.map_or(event.envelope.priority, |case| case.0)
 }
 
-/// Why a value is no time, and what to write in `map` where that is known.
+/// Why a value is not a time, and what to write in `map` where that is known.
 fn no_time(expr: &Expr, value: &Val<'_>) -> String {
     let number = match value {
         Val::Text(text) => language::expr::number_of(text).and_then(|it| it.as_f64()),

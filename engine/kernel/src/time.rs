@@ -8,6 +8,9 @@ pub fn zone(name: &str) -> Option<jiff::tz::TimeZone> {
     jiff::tz::TimeZone::get(name).ok()
 }
 
+/// The end of the year 9999, in Unix seconds.
+const SECONDS_MAX: f64 = 253_402_300_800.0;
+
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z; negative before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
@@ -16,7 +19,7 @@ impl Timestamp {
     /// From Unix seconds with a fraction. `None` outside the years 1 to 9999 or when not finite.
     pub fn from_unix_seconds(seconds: f64) -> Option<Self> {
         let micros = (seconds * 1e6).round();
-        let range = -62_135_596_800e6..253_402_300_800e6;
+        let range = -62_135_596_800e6..SECONDS_MAX * 1e6;
         range.contains(&micros).then_some(Timestamp(micros as i64))
     }
 
@@ -135,8 +138,6 @@ fn civil(text: &str) -> Option<jiff::civil::DateTime> {
 /// What a number beyond all times in Unix seconds counts, by its size, and how many of them a
 /// second has.
 pub fn smaller_unit(number: f64) -> Option<(&'static str, u64)> {
-    // The year 9999 in seconds.
-    const SECONDS_MAX: f64 = 253_402_300_800.0;
     let units =
         [("milliseconds", 1000), ("microseconds", 1_000_000), ("nanoseconds", 1_000_000_000)];
     let is_seconds = number.abs() < SECONDS_MAX;

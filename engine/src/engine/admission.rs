@@ -25,7 +25,7 @@ pub(super) struct AdmittedCount {
 }
 
 /// Room for some messages, given back when it is dropped.
-pub(super) struct Admitted<'a> {
+pub(super) struct AdmittedMessages<'a> {
     engine: &'a Engine,
     count: AdmittedCount,
 }
@@ -43,7 +43,7 @@ impl Engine {
         &self,
         events: usize,
         bytes: usize,
-    ) -> Result<Admitted<'_>, Overloaded> {
+    ) -> Result<AdmittedMessages<'_>, Overloaded> {
         match self.admit(events, bytes) {
             Err(full) if full.is_queue() && self.overflow() == Overflow::Block => {
                 self.admit_later(events, bytes).await
@@ -53,7 +53,11 @@ impl Engine {
     }
 
     /// Waits for room, in no order, at most [`ROOM_MAX`].
-    async fn admit_later(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
+    async fn admit_later(
+        &self,
+        events: usize,
+        bytes: usize,
+    ) -> Result<AdmittedMessages<'_>, Overloaded> {
         let waiting = async {
             loop {
                 let freed = self.room.listen();
@@ -72,7 +76,7 @@ impl Engine {
     }
 
     /// A message that waits for its first commit holds its bytes; how much may wait is bounded.
-    fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
+    fn admit(&self, events: usize, bytes: usize) -> Result<AdmittedMessages<'_>, Overloaded> {
         let refuse = |code, reason: &str| Err(Overloaded { code, reason: reason.to_owned() });
         let backlog = || {
             let (rows, bytes) = (BACKLOG_ROWS, write_bytes(BACKLOG_BYTES));
@@ -102,7 +106,7 @@ impl Engine {
             return refuse(QUEUE, &self.queue_full());
         }
         *admitted = next;
-        Ok(Admitted { engine: self, count: AdmittedCount { events, bytes } })
+        Ok(AdmittedMessages { engine: self, count: AdmittedCount { events, bytes } })
     }
 
     /// What becomes of messages that find no room.
@@ -118,7 +122,7 @@ impl Engine {
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for AdmittedMessages<'_> {
     fn drop(&mut self) {
         let mut admitted = self.engine.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         admitted.events -= self.count.events;

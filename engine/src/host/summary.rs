@@ -52,7 +52,7 @@ impl SummaryWaiting {
 }
 
 /// `1 delivery`, `2 deliveries`.
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     match (count, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),

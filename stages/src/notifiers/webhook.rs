@@ -134,8 +134,7 @@ impl Kind for Webhook {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WebhookSettings> {
         let url = fields.child("url").and_then(|child| Text::read(&child.arg(0)?));
-        let method: Option<WebhookMethod> =
-            fields.child("method").and_then(|child| child.arg(0)?.choice());
+        let method: WebhookMethod = fields.setting("method").arg(0, Scalar::choice);
         let url = url.filter(|url| request::check_url(url, context))?;
         let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
         let headers = request::read_headers(fields, context.diagnostics);
@@ -150,10 +149,9 @@ impl Kind for Webhook {
             Some(it) => Some(cloud_events_of(&it, body.as_ref(), batch, context)?),
             None => None,
         };
-        if let Some(method) = method.filter(|method| !method.has_body()) {
+        if !method.has_body() {
             check_no_body(fields, method, context);
         }
-        let method = method.unwrap_or(WebhookMethod::Post);
         let signs = read_signs(fields);
         check_signs(fields, &signs, &headers, context);
         Some(WebhookSettings { url, method, headers, body, batch, cloud_events, signs })

@@ -408,7 +408,7 @@ pub(super) fn no_condition(
     })
 }
 
-/// How to make a condition of what is none: one that is not the same for every event.
+/// How to turn a value that is not a condition into one that differs between events.
 fn to_compare(shape: &ValueType, node: &ExprNode, shown: &str) -> String {
     let is_number = ValueType { number: None, null: false, ..shape.clone() } == ValueType::never();
     match node {

@@ -109,7 +109,7 @@ pub(super) fn in_brackets(text: &str, at: usize) -> String {
     format!("[{}]", &inner[..inner.find(')').unwrap_or(inner.len())])
 }
 
-/// `x => x == 1` as the arguments of a macro, where it stands in brackets.
+/// `x => x == 1` as the arguments of a macro, where it is in brackets.
 pub(super) fn arrow(text: &str, at: usize) -> Option<String> {
     let before = text[..at].trim_end();
     let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

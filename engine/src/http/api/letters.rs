@@ -416,7 +416,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     Ok(Response::new(204))
 }
 
-/// `3 of 4 dead letters were redriven; 1 was not taken`.
+/// `3 of 4 dead letters were redriven`.
 fn redriven_in_words(results: &[(u64, Redriven)]) -> String {
     let taken = results.iter().filter(|result| result.1 == Redriven::Taken).count();
     match (taken, results.len()) {

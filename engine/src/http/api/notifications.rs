@@ -16,7 +16,8 @@ use tide::Request;
 /// Notifications of one page when nothing is said.
 const LIMIT: usize = 100;
 
-/// Reads `?…`; the error says everything that is wrong with it. `parked` has the names of targets that are off or not in the file any more, and have deliveries.
+/// Reads `?…`; the error says everything that is wrong with it. `parked` has the names of
+/// targets that are off or not in the file any more, and have deliveries.
 fn list_request(
     text: &str,
     plan: &Plan,
@@ -27,13 +28,7 @@ fn list_request(
     let mut asked = DeliveryQuery { limit: LIMIT, ..DeliveryQuery::default() };
     let wrong: Vec<String> = pairs
         .into_iter()
-        .filter_map(|(name, value)| match parked.iter().find(|it| ***it == *value) {
-            Some(parked) if name == "notifier" => {
-                asked.sinks.push(parked.clone());
-                None
-            }
-            _ => parameter(&mut asked, &name, &value, plan, now).err(),
-        })
+        .filter_map(|pair| parameter(&mut asked, (&pair.0, &pair.1), plan, parked, now).err())
         .collect();
     if asked.sinks.is_empty() {
         let is_sink = |name: &Arc<str>| plan.sinks.iter().any(|sink| sink.name == *name);
@@ -50,13 +45,16 @@ fn list_request(
 
 fn parameter(
     asked: &mut DeliveryQuery,
-    name: &str,
-    value: &str,
+    (name, value): (&str, &str),
     plan: &Plan,
+    parked: &[Arc<str>],
     now: Timestamp,
 ) -> Result<(), String> {
     match name {
-        "notifier" => asked.sinks.push(plan.notifier(value)?.name.clone()),
+        "notifier" => asked.sinks.push(match parked.iter().find(|it| ***it == *value) {
+            Some(parked) => parked.clone(),
+            None => plan.notifier(value)?.name.clone(),
+        }),
         "state" => {
             let state = DeliveryState::ALL.into_iter().find(|it| it.word() == value);
             let wanted =
