@@ -19,6 +19,7 @@ use mqtt_protocol_core::mqtt::result_code::{
 use mqtt_protocol_core::mqtt::{ArcPayload, Connection, Version, role};
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -240,10 +241,7 @@ impl BrokerLink {
         }
         loop {
             match self.step().await? {
-                LinkStep::Read(0) => {
-                    let reason = "the broker closed the connection";
-                    return Err(Fault::transient(Cause::Connect, reason));
-                }
+                LinkStep::Read(0) => return Err(closed()),
                 LinkStep::Read(count) => {
                     self.pinged = None;
                     let packets = self.feed(count)?;
@@ -301,8 +299,7 @@ impl BrokerLink {
             let count = ready!(Pin::new(&mut self.stream).poll_write(context, rest));
             let count = count.map_err(broken)?;
             if count == 0 {
-                let reason = "the broker closed the connection";
-                return Poll::Ready(Err(Fault::transient(Cause::Connect, reason)));
+                return Poll::Ready(Err(closed()));
             }
             self.sent += count;
             self.last_sent = self.clock.monotonic();
@@ -744,8 +741,20 @@ fn words(code: &str) -> String {
     text
 }
 
-fn broken(error: std::io::Error) -> Fault {
-    wire::stream_fault(&error)
+/// A broker that ends without its goodbye is told of by the end of the stream, a reset or a broken
+/// pipe, whichever the kernel comes to first: for whoever reads of it they are one.
+fn broken(error: io::Error) -> Fault {
+    match error.kind() {
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => closed(),
+        _ => wire::stream_fault(&error),
+    }
+}
+
+fn closed() -> Fault {
+    Fault::transient(Cause::Connect, "the broker closed the connection")
 }
 
 fn unwritten(error: MqttError) -> Fault {
@@ -848,4 +857,24 @@ fn dismissed(code: Option<DisconnectReasonCode>) -> Fault {
         None => "the broker ended the connection".to_owned(),
     };
     Fault::transient(Cause::Connect, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_goes_is_told_of_alike_however_the_kernel_says_it() {
+        let kinds = [
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+            ErrorKind::BrokenPipe,
+            ErrorKind::UnexpectedEof,
+        ];
+        for kind in kinds {
+            assert_eq!(broken(kind.into()), closed(), "{kind}");
+        }
+        let late = broken(ErrorKind::TimedOut.into());
+        assert_eq!((late.cause, late.is_transient()), (Cause::Timeout, true));
+    }
 }
