@@ -39,6 +39,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ),
     ("notify.mqtt.tls", "tls ca=\"other\""),
     ("source.mqtt.decode", "decode text"),
+    // Its messages are text.
+    ("source.http.decode", "decode logfmt"),
     ("source.http.path", "path \"/x\""),
     ("source.http.auth", "auth bearer=(env)\"TOKEN\""),
     ("source.http.idempotency", "idempotency header=\"X-Id\""),
@@ -185,7 +187,7 @@ fn value(ty: ValueKind) -> String {
         ValueKind::Rate => "\"10/min\"".to_owned(),
         ValueKind::Path => "\"other\"".to_owned(),
         ValueKind::Glob => "ring".to_owned(),
-        ValueKind::Url => "\"http://127.0.0.1:1/x\"".to_owned(),
+        ValueKind::Url | ValueKind::UrlTemplate(_) => "\"http://127.0.0.1:1/x\"".to_owned(),
         ValueKind::BrokerUrl => "\"mqtts://127.0.0.1\"".to_owned(),
         ValueKind::Secret | ValueKind::Topic => "(env)\"HUSH\"".to_owned(),
         ValueKind::Socket => "\"127.0.0.1:8600\"".to_owned(),
@@ -402,7 +404,10 @@ fn slack_with(but: &str) -> Vec<String> {
 
 /// What may be in the block of `decode` depends on the codec.
 fn with_codec(form: &str) -> String {
-    let Some(block) = form.strip_prefix("decode ndjson { ") else { return form.to_owned() };
+    let codecs = ["decode ndjson { ", "decode logfmt { "];
+    let Some(block) = codecs.iter().find_map(|codec| form.strip_prefix(codec)) else {
+        return form.to_owned();
+    };
     match block.split(' ').next() {
         Some("columns") => format!("decode csv {{ {block}"),
         Some("header") => format!("decode csv {{ columns at; {block}"),

@@ -218,7 +218,7 @@ fn check_known_url(text: &Text, context: &mut Context<'_>) -> bool {
 fn check_written_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
     let Some(url) = text.setting.value.outline() else { return true };
     // What cannot be read as a template was reported as one.
-    let url = Template::parse(&url, Roots::EVENT).map_or(url, |it| it.with_fixed(stand_in));
+    let url = Template::parse(&url, Roots::NOTICE).map_or(url, |it| it.with_fixed(stand_in));
     let span = text.setting.span.clone();
     let Some(rest) = after_scheme(&url) else {
         // What begins with a variable may have scheme and host from it.

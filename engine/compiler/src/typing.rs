@@ -236,8 +236,7 @@ fn expr(site: &ExprSite<'_>) -> Option<Expr> {
 
 /// The template of a place, when it is one.
 fn template(site: &ExprSite<'_>) -> Option<Template> {
-    let (ValueKind::Template(roots) | ValueKind::OwnTemplate(roots)) = site.ty else { return None };
-    Template::parse(site.text, roots).ok()
+    Template::parse(site.text, site.ty.template_roots()?).ok()
 }
 
 /// Whether nothing but a number does something at this place.

@@ -32,6 +32,9 @@ impl ValueKind {
             ValueKind::Path => "a path, relative to the file".into(),
             ValueKind::Glob => "a pattern, in which `*` is any run of characters".into(),
             ValueKind::Url => "a URL".into(),
+            ValueKind::UrlTemplate(roots) => {
+                format!("a URL whose path and query may be a template{}", over(roots))
+            }
             ValueKind::BrokerUrl => "the URL of a broker".into(),
             ValueKind::Topic => "text, also from `(env)` or `(file)`; it is never printed".into(),
             ValueKind::Secret => {
@@ -58,6 +61,16 @@ impl ValueKind {
         }
     }
 
+    /// What a template may begin its paths with, where a value is one.
+    pub fn template_roots(self) -> Option<Roots> {
+        match self {
+            ValueKind::Template(roots)
+            | ValueKind::OwnTemplate(roots)
+            | ValueKind::UrlTemplate(roots) => Some(roots),
+            _ => None,
+        }
+    }
+
     /// Whether a value may come from outside the file, by `(env)` or `(file)`.
     pub fn takes_outside(self) -> bool {
         matches!(
@@ -65,6 +78,7 @@ impl ValueKind {
             ValueKind::Template(_)
                 | ValueKind::Path
                 | ValueKind::Url
+                | ValueKind::UrlTemplate(_)
                 | ValueKind::BrokerUrl
                 | ValueKind::Secret
                 | ValueKind::Topic
@@ -93,6 +107,7 @@ impl ValueKind {
             self,
             ValueKind::Template(_)
                 | ValueKind::Url
+                | ValueKind::UrlTemplate(_)
                 | ValueKind::BrokerUrl
                 | ValueKind::Secret
                 | ValueKind::Topic

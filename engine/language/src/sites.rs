@@ -102,13 +102,8 @@ impl<'d> SiteFinder<'d, '_> {
             else {
                 continue;
             };
-            if matches!(
-                ty,
-                ValueKind::Expr(_)
-                    | ValueKind::Template(_)
-                    | ValueKind::OwnTemplate(_)
-                    | ValueKind::Field
-            ) {
+            let is_evaluated = matches!(ty, ValueKind::Expr(_) | ValueKind::Field);
+            if is_evaluated || ty.template_roots().is_some() {
                 let inside = self.inside.clone();
                 self.sites.push(ExprSite { top: self.top, inside, name, ty, text, entry });
             }

@@ -243,7 +243,9 @@ pub enum ValueKind {
     Glob,
     /// A URL; may come from `(env)`.
     Url,
-    /// The same of a broker, whose kind knows its schemes.
+    /// A URL whose path and query may be a template over these roots; may come from `(env)`.
+    UrlTemplate(Roots),
+    /// The URL of a broker, whose kind knows its schemes.
     BrokerUrl,
     /// A secret: best from `(env)` or `(file)`, never printed.
     Secret,

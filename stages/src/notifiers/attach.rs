@@ -37,7 +37,7 @@ pub(super) const ATTACH: &[NodeRow] = &[NodeRow::new("attach", "a picture or ano
         r#"attach file="snapshots/{{ event.id }}.jpg" max="2MiB""#,
         r#"attach "http://cam/still" timeout="2s" wait="4s""#,
     ])
-    .args(&[Arg::optional("url", ValueKind::Template(Roots::EVENT))])
+    .args(&[Arg::optional("url", ValueKind::UrlTemplate(Roots::EVENT))])
     .props(&[
         Prop::new("file", ValueKind::OwnTemplate(Roots::EVENT)),
         Prop::new("max", ValueKind::Bytes(1 << 10, BYTES_MAX)).default("\"5MiB\""),

@@ -5,7 +5,7 @@ use crate::contract::{
     DynNotify, Kind, MessageUpdate, NoUpdate, Notice, Notify, NotifyKind, Services,
 };
 use crate::process::with_texts;
-use crate::request::{self, Ready, Text};
+use crate::request::{self, Ready, Text, UrlText};
 use crate::signature::{SignScheme, Signer};
 use kernel::choice;
 use kernel::choice::Choice;
@@ -28,8 +28,11 @@ const ANSWER_MAX: usize = 1 << 20;
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the URL to send it to")
-        .examples(&[r#"url (env)"CHAT_URL""#])
-        .args(&[Arg::one("url", ValueKind::Url)])
+        .examples(&[
+            r#"url (env)"CHAT_URL""#,
+            r#"url "http://127.0.0.1:8123/lights/{{ event.subject }}?level={{ data.level }}""#,
+        ])
+        .args(&[Arg::one("url", ValueKind::UrlTemplate(Roots::NOTICE))])
         .required(),
     NodeRow::new("method", "the HTTP method; `GET` and `DELETE` send no body, for devices that do what their URL says")
         .examples(&["method PUT"])
@@ -96,7 +99,7 @@ impl WebhookMethod {
 
 /// The kind `webhook`.
 pub(super) struct Webhook {
-    url: String,
+    url: UrlText,
     method: WebhookMethod,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
@@ -143,7 +146,7 @@ impl Kind for Webhook {
             Some(WebhookBatch { events_max, form: child.filled().prop("as", Scalar::choice) })
         });
         if batch.is_some() {
-            check_headers(fields, &headers, context);
+            check_shared(fields, &url, &headers, context);
         }
         let cloud_events = match fields.child("cloudevents") {
             Some(it) => Some(cloud_events_of(&it, body.as_ref(), batch, context)?),
@@ -252,8 +255,13 @@ fn check_signs(
     }
 }
 
-/// A header is one for all events of a request.
-fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut Context<'_>) {
+/// The URL and each header are the same for all events of a request.
+fn check_shared(
+    fields: &Fields<'_>,
+    url: &Text,
+    headers: &[(String, Text)],
+    context: &mut Context<'_>,
+) {
     let own = [
         Root::Event,
         Root::Data,
@@ -270,11 +278,15 @@ fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut 
         template.is_some_and(|template| template.reads().iter().any(|it| own.contains(&it.root)))
     };
     let batch = fields.child("batch").map_or_else(|| fields.head(), |child| child.head());
-    for (name, text) in headers.iter().filter(|header| reads_event(&header.1)) {
+    let url = ("the URL".to_owned(), "a request has one URL", url);
+    let headers = headers.iter().map(|(name, text)| {
+        (format!("the header `{name}`"), "a request has each header once", text)
+    });
+    for (name, label, text) in headers.chain([url]).filter(|shared| reads_event(shared.2)) {
         context
             .diagnostics
-            .push(Rule::WrongArgument, format!("the header `{name}` reads one event of many"))
-            .at(text.setting.span.clone(), "a request has each header once")
+            .push(Rule::WrongArgument, format!("{name} reads one event of many"))
+            .at(text.setting.span.clone(), label)
             .at(batch.clone(), "a request holds many events")
             .help("move what it reads into `body`, or remove `batch`");
     }
@@ -307,7 +319,7 @@ impl NotifyKind for Webhook {
         }
         Ok(Box::new(Webhook {
             signer,
-            url: request::resolve(&settings.url.setting.value, &services)?,
+            url: UrlText::open(&settings.url, &services)?,
             method: settings.method,
             headers: request::open_headers(&settings.headers, &services)?,
             body: settings.body.as_ref().map(|body| body.open(&services)).transpose()?,
@@ -347,11 +359,11 @@ impl Notify for Webhook {
 
 impl Webhook {
     async fn send(&self, notices: &[Notice]) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notices)).await?;
+        let answer = self.services.fetch.fetch(self.request(notices)?).await?;
         answer::settled(&answer, self.services.env.clock.wall())
     }
 
-    fn request(&self, notices: &[Notice]) -> FetchRequest {
+    fn request(&self, notices: &[Notice]) -> Result<FetchRequest, Fault> {
         let first = notices.first().expect("a request is about something");
         let now = self.services.env.clock.wall();
         let update = first.update.as_ref().map(MessageUpdate::shown);
@@ -383,14 +395,14 @@ impl Webhook {
             Some(_) => format!("[{}]", bodies.map(as_json).collect::<Vec<_>>().join(",")),
         };
         headers.extend(self.signer.sign(&key, body.as_bytes(), now));
-        FetchRequest {
+        Ok(FetchRequest {
             method: self.method.word(),
-            url: self.url.clone(),
+            url: self.url.render(&scope)?,
             headers,
             body: has_body.then(|| body.into_bytes()),
             timeout: first.outgoing.timeout,
             body_max: ANSWER_MAX,
-        }
+        })
     }
 
     fn body(&self, notice: &Notice, now: Timestamp) -> String {
@@ -509,6 +521,24 @@ mod tests {
                 assert_eq!(found, [format!("E0016 `method {method}` sends no body")], "{more}");
             }
         }
+    }
+
+    /// What an event brings is a part of the path or the query, and never more than that.
+    #[test]
+    fn a_url_takes_parts_from_the_event() {
+        let url = "url \"http://h/{{ event.id }}/{{ title }}?n={{ data.n }}&m={{ data.none }}\"";
+        let (told, asked) = tell(&format!("{url}\nmethod PUT"), 200);
+        assert_eq!((told, asked.url.as_str()), (Ok(()), "http://h/e-1/t?n=2&m="));
+        for (text, message) in [
+            ("url \"http://{{ data.n }}/x\"", "the host of a URL must be a literal in the file"),
+            ("url \"http://h/{{ event.id }}\"\nbatch 2", "the URL reads one event of many"),
+            ("url \"h.example/x\"", "`url` must be a URL"),
+        ] {
+            let found = testing::findings::<Webhook>(text);
+            assert!(found[0].ends_with(message) && found.len() == 1, "{found:?}");
+        }
+        let batch = "url \"http://h/{{ server.name }}\"\nbatch 2";
+        assert_eq!(testing::findings::<Webhook>(batch), Vec::<String>::new());
     }
 
     #[test]

@@ -13,14 +13,15 @@ use std::time::Duration;
 use wire::{FetchRequest, FetchResponse, answer};
 
 const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
+const URL: ValueKind = ValueKind::UrlTemplate(Roots::EVENT);
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("get", "the URL to GET")
         .examples(&[r#"get "http://127.0.0.1:8700/weather?at={{ data.zip }}""#])
-        .args(&[Arg::one("url", TEMPLATE)]),
+        .args(&[Arg::one("url", URL)]),
     NodeRow::new("post", "the URL to POST to")
         .examples(&[r#"post "http://127.0.0.1:8700/faces""#])
-        .args(&[Arg::one("url", TEMPLATE)]),
+        .args(&[Arg::one("url", URL)]),
     NodeRow::new("header", "a header of the request")
         .examples(&[r#"header "X-Camera" "{{ event.source }}""#])
         .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])

@@ -101,11 +101,9 @@ fn mark_waiting(
 
 /// The paths that an expression or template reads.
 fn reads_of(site: &ExprSite<'_>) -> Vec<PathRead> {
-    let reads = match site.ty {
-        ValueKind::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
-        ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
-            Template::parse(site.text, roots).ok().map(|it| it.reads())
-        }
+    let reads = match (site.ty, site.ty.template_roots()) {
+        (ValueKind::Expr(roots), _) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
+        (_, Some(roots)) => Template::parse(site.text, roots).ok().map(|it| it.reads()),
         _ => None,
     };
     reads.unwrap_or_default()

@@ -34,7 +34,7 @@ impl Tell<'_> {
                         .help("change one of them; `||` means or");
                 }
             }
-            ValueKind::Template(_) | ValueKind::OwnTemplate(_) => {
+            ty if ty.template_roots().is_some() => {
                 let Some(template) = template(site) else { return };
                 self.findings(site, known.check_template(&template).1);
                 if site.node() == "body" {

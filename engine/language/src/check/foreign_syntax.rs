@@ -71,6 +71,7 @@ fn unquoted(
         | ValueKind::Literal
         | ValueKind::Template(_)
         | ValueKind::OwnTemplate(_)
+        | ValueKind::UrlTemplate(_)
         | ValueKind::Path => {
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))

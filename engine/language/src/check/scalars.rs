@@ -205,6 +205,7 @@ impl ValueCheck<'_> {
         let needs_value = matches!(
             ty,
             ValueKind::Url
+                | ValueKind::UrlTemplate(_)
                 | ValueKind::BrokerUrl
                 | ValueKind::Topic
                 | ValueKind::Socket
@@ -525,7 +526,10 @@ impl ValueCheck<'_> {
                     self.problems(Rule::BadExpression, problems);
                 }
             }
-            ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
+            ValueKind::UrlTemplate(_) if is_plain(text) && !is_url(text) => self.bad_url(text),
+            ValueKind::Template(roots)
+            | ValueKind::OwnTemplate(roots)
+            | ValueKind::UrlTemplate(roots) => {
                 if let Err(problems) = Template::parse(text, roots) {
                     self.problems(Rule::BadTemplate, problems);
                 }
@@ -550,7 +554,7 @@ impl ValueCheck<'_> {
             ValueKind::Url | ValueKind::BrokerUrl if text.contains("{{") => {
                 self.wrong("a fixed URL: it is the same for every event")
             }
-            ValueKind::Url if !text.contains("${") && !is_url(text) => self.bad_url(text),
+            ValueKind::Url if is_plain(text) && !is_url(text) => self.bad_url(text),
             ValueKind::Moment if Timestamp::parse(text).is_none() => {
                 self.wrong("a time such as `\"2026-01-01T12:00:00Z\"`");
             }
@@ -866,6 +870,11 @@ fn leading(text: &str) -> f64 {
 
 fn is_plain_number(text: &str) -> bool {
     text.starts_with(|letter: char| letter.is_ascii_digit()) && text.parse::<f64>().is_ok()
+}
+
+/// Whether a text is all that its value will be: no template, and nothing from a variable.
+fn is_plain(text: &str) -> bool {
+    !text.contains("{{") && !text.contains("${")
 }
 
 /// Whether a text is a URL of a scheme that some kind speaks.

@@ -19,7 +19,7 @@ impl ValueCheck<'_> {
     pub(super) fn unrendered(&mut self, node: &KdlNode, ty: ValueKind, text: &str) -> bool {
         let word = node.name().value();
         match ty {
-            ValueKind::Template(_) => self.foreign_reference(text),
+            ValueKind::Template(_) | ValueKind::UrlTemplate(_) => self.foreign_reference(text),
             ValueKind::OwnTemplate(_) => self.foreign_reference(text) || self.statement(text),
             ValueKind::Path | ValueKind::Glob if text.starts_with("~/") => self.home(text),
             ValueKind::Literal if word == "command" && text.starts_with("~/") => self.home(text),
