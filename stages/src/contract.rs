@@ -232,8 +232,10 @@ pub struct HttpRoute {
     pub path: String,
     /// The methods accepted.
     pub methods: Vec<String>,
-    /// What bodies may be.
+    /// What bodies may be; nothing where they are text.
     pub accepts: Vec<BodyForm>,
+    /// How they fall into messages, where they are text of any type.
+    pub text: Option<TextBody>,
     /// What senders show, when the source has credentials of its own.
     pub credentials: Credentials,
     /// The header that names the event's id when `map` gives none.
@@ -242,6 +244,30 @@ pub struct HttpRoute {
     pub body_max: Option<u64>,
     /// How an event that was accepted, or was before, is answered.
     pub respond: Respond,
+}
+
+/// How a text falls into messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextBody {
+    /// It is one.
+    Whole,
+    /// Each line is one.
+    Lines {
+        /// Whether the first line only names the columns.
+        has_header: bool,
+    },
+}
+
+impl TextBody {
+    /// The messages in a text, without their line ends; a blank one is none.
+    pub fn messages(self, text: &str) -> impl Iterator<Item = &str> {
+        let (lines, whole, skipped) = match self {
+            TextBody::Whole => (None, Some(text.trim_end()), 0),
+            TextBody::Lines { has_header } => (Some(text.lines()), None, usize::from(has_header)),
+        };
+        let messages = lines.into_iter().flatten().chain(whole).skip(skipped);
+        messages.filter(|message| !message.trim().is_empty())
+    }
 }
 
 /// How an event is answered once it is durable.
@@ -268,6 +294,7 @@ impl HttpRoute {
             path: path.into(),
             methods: vec!["POST".to_owned()],
             accepts: vec![BodyForm::Json, BodyForm::Lines],
+            text: None,
             credentials: Credentials::default(),
             idempotency_header: None,
             body_max: None,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use tempfile::TempDir;
 
-const PIPELINE: &str = r#"
+const PIPELINE: &str = r##"
 pipeline small schema-version=1
 server {
     max-body "8KiB"
@@ -51,6 +51,19 @@ source http signed {
     idempotency header="X-Delivery"
     type signed
 }
+source http alarm {
+    path "/alarm"
+    type zone
+    decode regex #"^zone (?<zone>[0-9]+) (?<state>open|closed)$"# {
+        number zone
+    }
+}
+source http note {
+    path "/note"
+    type note
+    decode raw
+    respond 201 { body "{{ data }}" }
+}
 source http plain {
     path "/events"
     idempotency header="X-Delivery"
@@ -62,7 +75,7 @@ sink sqlite store {
         keep "1d"
     }
 }
-"#;
+"##;
 
 fn start() -> (TempDir, Engine) {
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -132,6 +145,36 @@ fn a_command_shows_its_token_in_a_field_and_gets_a_sentence_also_the_second_time
     answered(&post(&engine, "/command", JSON, b"[]"), 401, "in the field `token`");
     assert_eq!(stored(&folder, "SELECT count(*) FROM events WHERE data LIKE '%s3cret%'"), ["0"]);
     assert_eq!(stored(&folder, "SELECT count(*) FROM events"), ["2"]);
+}
+
+#[test]
+fn a_text_of_any_type_is_decoded_by_line_or_whole() {
+    let (folder, engine) = start();
+    let plain = "Content-Type: text/plain\r\n";
+    answered(&post(&engine, "/alarm", plain, b"zone 4 open\r\n"), 202, "\"seq\":1");
+    let gzip = "Content-Encoding: gzip\r\n";
+    let two = packed(b"zone 5 open\n\nzone 5 closed\n");
+    answered(&post(&engine, "/alarm", gzip, &two), 202, "{\"results\":[");
+    let mixed = post(&engine, "/alarm", "Content-Type: image/png\r\n", b"zone 6 open\nzone ?");
+    answered(&mixed, 207, "does not match the pattern");
+    answered(&post(&engine, "/alarm", plain, b"zone ?"), 422, "does not match the pattern");
+    let foreign = "Content-Type: text/plain\r\nOrigin: http://elsewhere.example\r\n";
+    answered(&post(&engine, "/alarm", foreign, b"zone 7 open"), 403, "");
+    answered(&post(&engine, "/note", "", b"Dear\r\nhouse\n"), 201, "Dear\r\nhouse");
+    for (body, part) in [(&b""[..], "the body is empty"), (b"\xe9", "not UTF-8")] {
+        for path in ["/alarm", "/note"] {
+            answered(&post(&engine, path, plain, body), 400, part);
+        }
+    }
+    let found = stored(&folder, "SELECT type, json(data) FROM events ORDER BY seq");
+    let expected = [
+        r#"zone {"state":"open","zone":4}"#,
+        r#"zone {"state":"open","zone":5}"#,
+        r#"zone {"state":"closed","zone":5}"#,
+        r#"zone {"state":"open","zone":6}"#,
+        r#"note "Dear\r\nhouse""#,
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -100,6 +100,7 @@ pub(super) async fn answer(
         replayed: &app.replayed,
         source: &source.name,
         is_spread: source.map.each.is_some(),
+        is_text: route.text.is_some(),
         http: describe(request, &route.credentials),
         id: id.map(str::to_owned).or(signed.id),
         once: signed.once,
@@ -208,6 +209,8 @@ struct Sender<'a> {
     source: &'a Arc<str>,
     /// Whether one message may be any number of events.
     is_spread: bool,
+    /// Whether messages are texts.
+    is_text: bool,
     http: Arc<Value>,
     /// The id to use when `map` gives none; an item of a batch has its number beside it.
     id: Option<String>,
@@ -219,7 +222,16 @@ struct Sender<'a> {
 impl Sender<'_> {
     fn arrival(&self, bytes: Vec<u8>, id: Option<String>, once: Option<String>) -> ReceivedMessage {
         let http = Some(self.http.clone());
-        ReceivedMessage { bytes: bytes.into(), http, id, once, ..ReceivedMessage::default() }
+        let text = || Value::from(String::from_utf8_lossy(&bytes));
+        let decoded = self.is_text.then(text);
+        ReceivedMessage {
+            bytes: bytes.into(),
+            http,
+            id,
+            once,
+            decoded,
+            ..ReceivedMessage::default()
+        }
     }
 
     async fn one(mut self, body: Vec<u8>) -> Reply {

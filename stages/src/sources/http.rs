@@ -2,20 +2,26 @@
 
 mod auth;
 
+use super::lines::{DECODE_TEXT, Decoding};
 use crate::contract::{
-    BodyForm, Claim, CloudEvents, HttpRoute, Kind, OpenSource, Respond, Services, SourceKind,
+    BodyForm, Brings, Claim, CloudEvents, HttpRoute, Kind, OpenSource, Respond, Services,
+    SourceKind, TextBody,
 };
 use crate::credential::Credentials;
+use crate::decode::LineDecoder;
 use crate::request::check_header_name;
 use auth::Auth;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Roots, Template};
+use language::expr::{Roots, Template, ValueType};
 use language::literal::literal;
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
+
+/// How a test's file of messages is read.
+const JSON_LINES: TextBody = TextBody::Lines { has_header: false };
 
 const METHODS: &[&str] = &["POST", "PUT", "GET"];
 
@@ -41,6 +47,7 @@ const NODES: &[NodeRow] = &[
     .examples(&["accept json text", "accept form", "accept json cloudevents"])
     .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
+    DECODE_TEXT,
     auth::NODE,
     NodeRow::new(
         "idempotency",
@@ -80,6 +87,8 @@ pub(super) struct HttpSourceSettings {
     path: Spanned<String>,
     methods: Vec<String>,
     accepts: Vec<BodyForm>,
+    /// How bodies are read that are text.
+    decoding: Option<Decoding>,
     auth: Vec<Auth>,
     idempotency_header: Option<String>,
     respond: Respond,
@@ -116,11 +125,19 @@ impl Kind for HttpSource {
         };
         let methods = fields.setting("method").args(|setting| Some(setting.text()?.value));
         let accepts = fields.setting("accept").args(Scalar::choice);
+        let decoding = match fields.child("decode") {
+            Some(decode) => {
+                check_decode(fields, context.diagnostics);
+                Some(Decoding::read_node(decode.arg(0)?.choice()?, &decode, context)?)
+            }
+            None => None,
+        };
         let (path, auth) = (path?, auth?);
         Some(HttpSourceSettings {
             path,
             methods,
             accepts,
+            decoding,
             auth,
             idempotency_header: header,
             respond,
@@ -137,6 +154,30 @@ impl Kind for HttpSource {
             path.map(|path| Claim::Route { method: method.clone(), path })
         };
         settings.methods.iter().map(route).collect()
+    }
+}
+
+/// Reports what cannot be written beside `decode`.
+fn check_decode(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
+    if let Some(accept) = fields.child("accept") {
+        diagnostics
+            .push(Rule::WrongArgument, "`accept` and `decode` cannot be combined")
+            .at(accept.head(), "says what the body is, and so does `decode`")
+            .help("remove it: with `decode`, the body is text of any type");
+    }
+    let methods = fields.child("method");
+    let mut methods = methods.iter().flat_map(Fields::args);
+    if let Some(get) = methods.find(|method| method.text().is_some_and(|it| it.value == "GET")) {
+        diagnostics
+            .push(Rule::WrongArgument, "`decode` needs a body, and a GET has none")
+            .at(get.span(), "no body")
+            .help("remove `GET`, or `decode`: the query of a GET is its message");
+    }
+    for field in fields.children("auth").filter_map(|auth| auth.prop("field")) {
+        diagnostics
+            .push(Rule::WrongArgument, "`field` does not work with `decode`")
+            .at(field.span(), "a field of JSON or of a form")
+            .help("write `header=` with the name of a header that has the token");
     }
 }
 
@@ -165,6 +206,26 @@ impl SourceKind for HttpSource {
         false
     }
 
+    fn brings(settings: &HttpSourceSettings) -> Brings {
+        match &settings.decoding {
+            Some(decoding) => Brings { has_file: false, ..decoding.brings() },
+            None => Brings::message(ValueType::any()),
+        }
+    }
+
+    fn decoder(settings: &HttpSourceSettings) -> Option<&LineDecoder> {
+        settings.decoding.as_ref()?.decoder.as_deref()
+    }
+
+    fn is_text(settings: &HttpSourceSettings) -> bool {
+        settings.decoding.is_some()
+    }
+
+    fn messages<'a>(settings: &HttpSourceSettings, text: &'a str) -> Vec<&'a str> {
+        let body = settings.decoding.as_ref().map_or(JSON_LINES, Decoding::body);
+        body.messages(text).map(str::trim).collect()
+    }
+
     fn cloud_events(settings: &HttpSourceSettings) -> CloudEvents {
         match &settings.accepts[..] {
             [BodyForm::CloudEvents] => CloudEvents::All,
@@ -186,7 +247,11 @@ impl SourceKind for HttpSource {
         Ok(OpenSource::Route(HttpRoute {
             path: settings.path.value,
             methods: settings.methods,
-            accepts: settings.accepts,
+            accepts: match settings.decoding {
+                Some(_) => Vec::new(),
+                None => settings.accepts,
+            },
+            text: settings.decoding.as_ref().map(Decoding::body),
             credentials: Credentials::new(credentials),
             idempotency_header: settings.idempotency_header,
             body_max: None,
@@ -266,6 +331,25 @@ mod tests {
         assert_eq!(found, ["E0016 a response with this status cannot have a body"]);
         let route = route("path \"/e\"\nrespond 204").unwrap();
         assert_eq!((route.respond.status, route.respond.body), (Some(204), None));
+    }
+
+    #[test]
+    fn a_text_is_taken_apart_and_what_contradicts_that_is_named() {
+        let text = |decode: &str| route(&format!("path \"/e\"\n{decode}")).unwrap().text;
+        assert_eq!(text(""), None);
+        assert_eq!(text("decode raw"), Some(TextBody::Whole));
+        assert_eq!(text("decode text"), Some(TextBody::Lines { has_header: false }));
+        let csv = text("decode csv { columns a; header }");
+        assert_eq!(csv, Some(TextBody::Lines { has_header: true }));
+        for (more, told) in [
+            ("accept json text", "`accept` and `decode` cannot be combined"),
+            ("method POST GET", "`decode` needs a body, and a GET has none"),
+            ("auth token=\"x\" field=\"y\"", "`field` does not work with `decode`"),
+        ] {
+            let found =
+                testing::findings::<HttpSource>(&format!("path \"/e\"\ndecode raw\n{more}"));
+            assert_eq!(found, [format!("E0016 {told}")], "{more}");
+        }
     }
 
     #[test]

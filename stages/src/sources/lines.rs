@@ -1,6 +1,6 @@
 //! How bytes of a file or of standard input become messages.
 
-use crate::contract::{Brings, Message};
+use crate::contract::{Brings, Message, TextBody};
 use crate::decode::{self, LineDecoder};
 use kernel::choice;
 use kernel::choice::Choice;
@@ -30,6 +30,24 @@ pub(super) const DECODE: NodeRow =
         ])
         .children(&[decode::FIELDS])
         .default("ndjson");
+
+/// The child `decode` of a source whose messages are JSON unless it is written.
+pub(super) const DECODE_TEXT: NodeRow = NodeRow::new(
+    "decode",
+    "the body is text, of any type: each line is an event, or with `raw` the whole body, and what \
+     is in it; a single event is answered as one",
+)
+.examples(&[
+    "decode raw",
+    r##"decode regex #"^(?<zone>[0-9]+) (?<state>open|closed)$"# { number zone }"##,
+    "decode csv { columns at meter kwh; number kwh }",
+])
+.args(&[
+    Arg::one("codec", ValueKind::Word(Codec::TEXT_WORDS)),
+    Arg::optional("pattern", ValueKind::Literal),
+])
+.children(&[decode::FIELDS])
+.otherwise("bodies are what `accept` says");
 
 choice! {
     /// What one message is.
@@ -66,24 +84,36 @@ impl Decoding {
     /// Reads it from the block of a source; `None` when something is wrong with it.
     pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Decoding> {
         let codec = fields.setting("decode").arg(0, Scalar::choice);
-        let Some(decode) = fields.child("decode") else {
-            return Some(Decoding { codec, has_header: false, decoder: None });
-        };
+        match fields.child("decode") {
+            Some(decode) => Decoding::read_node(codec, &decode, context),
+            None => Some(Decoding { codec, has_header: false, decoder: None }),
+        }
+    }
+
+    /// Reads the node itself.
+    pub(super) fn read_node(
+        codec: Codec,
+        decode: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Decoding> {
         let before = context.diagnostics.found().len();
-        let decoder = decode::read(codec, &decode, context).map(Arc::new);
+        let decoder = decode::read(codec, decode, context).map(Arc::new);
         let has_header = decode.is_on("header");
         let is_right = context.diagnostics.found().len() == before;
         is_right.then_some(Decoding { codec, has_header, decoder })
     }
 
-    /// The messages in a text: its lines, or all of it.
+    /// How a text falls into its messages.
+    pub(super) fn body(&self) -> TextBody {
+        match self.codec.is_by_line() {
+            true => TextBody::Lines { has_header: self.has_header },
+            false => TextBody::Whole,
+        }
+    }
+
+    /// The messages in a text.
     pub(super) fn messages<'a>(&self, text: &'a str) -> Vec<&'a str> {
-        let lines: Vec<&str> = match self.codec.is_by_line() {
-            true => text.lines().collect(),
-            false => vec![text.trim_end()],
-        };
-        let messages = lines.into_iter().skip(usize::from(self.has_header));
-        messages.filter(|message| !message.trim().is_empty()).collect()
+        self.body().messages(text).collect()
     }
 
     /// What its messages are known to be.
@@ -99,6 +129,9 @@ impl Decoding {
 }
 
 impl Codec {
+    /// Those whose messages are text.
+    const TEXT_WORDS: &[&str] = &["text", "raw", "csv", "logfmt", "regex", "syslog"];
+
     /// Whether each line is a message.
     pub(super) fn is_by_line(self) -> bool {
         !matches!(self, Codec::Json | Codec::Raw)
@@ -224,6 +257,12 @@ mod tests {
             splitter.push(piece, |splitter| lines.push((splitter.offset, splitter.text.to_vec())));
         }
         assert_eq!(lines, [(3, b"a".to_vec()), (5, b"\xef\xbb\xbfb".to_vec())]);
+    }
+
+    #[test]
+    fn the_codecs_of_text_are_listed() {
+        let texts = Codec::ALL.iter().filter(|codec| codec.is_text());
+        assert_eq!(texts.map(|codec| codec.word()).collect::<Vec<_>>(), Codec::TEXT_WORDS);
     }
 
     #[test]

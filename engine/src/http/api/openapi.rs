@@ -106,6 +106,7 @@ fn of_source(name: &str, route: &HttpRoute) -> Value {
         answers.insert(status.to_string(), done);
     }
     let kinds = route.accepts.iter().flat_map(|it| kinds_of(*it));
+    let kinds = kinds.chain(route.text.map(|_| &"text/plain"));
     let content: Map<String, Value> = kinds.map(|kind| ((*kind).to_owned(), json!({}))).collect();
     let operation = |method: &String| {
         let mut operation = json!({ "summary": summary, "responses": answers });

@@ -11,7 +11,7 @@ use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stages::contract::{BodyForm, HttpRoute};
+use stages::contract::{BodyForm, HttpRoute, TextBody};
 use std::fmt;
 
 /// How a body is taken apart.
@@ -25,9 +25,14 @@ pub(crate) enum PostedForm {
     Lines,
     /// `name=value&…`.
     Fields,
+    /// Text, which the source decodes.
+    Text(TextBody),
     /// A CloudEvent whose attributes are headers.
     BinaryCloudEvent,
 }
+
+/// What some programs begin UTF-8 text with. It is no part of the text.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The most fields of a form or a query.
 const FIELDS_MAX: usize = 1000;
@@ -43,6 +48,9 @@ pub(crate) enum Messages {
 
 /// How the body is to be read, or why it will not be.
 pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<PostedForm, Reply> {
+    if let Some(text) = route.text {
+        return Ok(PostedForm::Text(text));
+    }
     let takes = |form: BodyForm| route.accepts.contains(&form);
     if takes(BodyForm::CloudEvents) && cloud::is_binary(head) {
         return Ok(PostedForm::BinaryCloudEvent);
@@ -131,6 +139,10 @@ pub(crate) fn messages(
         PostedForm::Json if !is_array => return Ok(Messages::One(body)),
         PostedForm::Json => array(&body).map_err(|reason| ProblemDetails::new(400, reason))?,
         PostedForm::Lines => lines(&body),
+        PostedForm::Text(text) => match texts(text, &body)? {
+            Messages::Many(items) => items,
+            one => return Ok(one),
+        },
     };
     if ITEMS_MAX < items.len() {
         let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
@@ -226,6 +238,20 @@ impl<'de> Visitor<'de> for Items {
 fn lines(body: &[u8]) -> Vec<Vec<u8>> {
     let lines = body.split(|body| *body == b'\n').map(<[u8]>::trim_ascii);
     lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
+}
+
+/// The messages of a text; one alone is answered as one, and there is at most one more than may be.
+fn texts(text: TextBody, body: &[u8]) -> Result<Messages, ProblemDetails> {
+    let body = body.strip_prefix(UTF8_MARK).unwrap_or(body);
+    let body = std::str::from_utf8(body)
+        .map_err(|_| ProblemDetails::new(400, "the body is not UTF-8 text"))?;
+    let messages = text.messages(body).map(|message| message.as_bytes().to_vec());
+    let mut messages: Vec<Vec<u8>> = messages.take(ITEMS_MAX + 1).collect();
+    match messages.len() {
+        0 => Err(ProblemDetails::new(400, "the body is empty; send text")),
+        1 => Ok(Messages::One(messages.remove(0))),
+        _ => Ok(Messages::Many(messages)),
+    }
 }
 
 #[cfg(test)]
@@ -338,6 +364,36 @@ mod tests {
         let told = "`application/json` is not accepted; send a CloudEvent with \
                     `application/cloudevents+json`";
         assert_eq!(form(json, only), Err(told.to_owned()));
+    }
+
+    #[test]
+    fn a_text_is_its_lines_or_whole_and_never_empty() {
+        let lines = TextBody::Lines { has_header: false };
+        let taken = |text: TextBody, body: &[u8]| match texts(text, body) {
+            Ok(Messages::One(message)) => format!("one {}", String::from_utf8(message).unwrap()),
+            Ok(Messages::Many(messages)) => {
+                let messages = messages.into_iter().map(|it| String::from_utf8(it).unwrap());
+                messages.collect::<Vec<_>>().join("|")
+            }
+            Err(fault) => format!("{} {}", fault.status, fault.detail),
+        };
+        assert_eq!(taken(lines, b"a b\r\n\n \nc"), "a b|c");
+        assert_eq!(taken(lines, b"\xef\xbb\xbfalone\n"), "one alone");
+        assert_eq!(taken(TextBody::Lines { has_header: true }, b"x,y\n1,2\n3,4"), "1,2|3,4");
+        assert_eq!(taken(TextBody::Whole, b"a\r\nb\n"), "one a\r\nb");
+        for text in [lines, TextBody::Whole] {
+            assert_eq!(taken(text, b" \r\n"), "400 the body is empty; send text");
+            assert_eq!(taken(text, b"\xff"), "400 the body is not UTF-8 text");
+        }
+        let many = "x\n".repeat(100_000);
+        let Ok(Messages::Many(messages)) = texts(lines, many.as_bytes()) else { panic!("many") };
+        assert_eq!(messages.len(), ITEMS_MAX + 1);
+        let route = HttpRoute { text: Some(lines), ..HttpRoute::at("/e") };
+        for fields in ["", "Content-Type: image/png\r\n", "Content-Type: text/plain\r\n"] {
+            let head = format!("POST /e HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+            let form = form_of(&request_head(&head), &route, "bell");
+            assert_eq!(form.ok(), Some(PostedForm::Text(lines)), "{fields}");
+        }
     }
 
     #[test]
