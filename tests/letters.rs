@@ -241,7 +241,7 @@ fn a_list_of_letters_names_the_mistake_in_its_query() {
         ("stag=chat", "did you mean `stage`?"),
         ("what=dead", "rejected, event or delivery"),
         ("limit=0", "1 to 1000"),
-        ("before=soon", "a `next` of ours"),
+        ("before=soon", "the `next` of an earlier response"),
     ] {
         let (status, body) = world.request(&format!("GET /api/dead-letters?{query} HTTP/1.1"), "");
         assert_eq!(status, 400, "{query}");

@@ -79,7 +79,7 @@ impl Site {
     fn shows(&mut self, part: &str, texts: &[&str]) {
         self.open(part);
         self.browser.until_shown(texts);
-        assert!(!self.browser.text().contains("This did not work"));
+        assert!(!self.browser.text().contains("This failed"));
     }
 
     /// What holds for whatever was looked at.
@@ -142,7 +142,7 @@ fn each_part_of_the_page_shows_what_there_is() {
     site.shows("storage", &["too few events", "normal\t2", "1000d", "at most 10000"]);
     site.shows("config", &["Generation 1 runs", "there is only one", "notify file desk"]);
     site.open("event/unknown");
-    site.browser.until_shown(&["This did not work", "event not found"]);
+    site.browser.until_shown(&["This failed", "event not found"]);
     site.shows("nonsense", &["Nothing here"]);
     assert_eq!(site.browser.look("document.title"), "home – engine", "no markup was markup");
     site.end();
@@ -500,7 +500,7 @@ fn a_rejected_message_is_edited_and_redriven_by_clicks() {
     assert_eq!(site.post(&event("bigger", 300)), 422);
     site.open("problems");
     site.browser.until_shown(&["2 at validate"]);
-    site.browser.click("button", "What would redriving all do?");
+    site.browser.click("button", "Preview: redrive all");
     site.browser.until_shown(&["2 dead letters would be redriven."]);
     site.browser.click("section button", "Redrive 2");
     site.browser.until_shown(&["Redriven: 0 of 2."]);

@@ -342,12 +342,12 @@ fn an_order_that_cannot_be_carried_out_says_why() {
              name `family`"
                 .to_owned(),
         ),
-        ("db", 409, format!("`db` is a store, which gets each event with its commit; {only}")),
         (
-            "live",
+            "db",
             409,
-            format!("`live` is a stream, whose clients come and go as they like; {only}"),
+            format!("`db` is a store, which is written by the commit of the event itself; {only}"),
         ),
+        ("live", 409, format!("`live` is a stream, which has no deliveries; {only}")),
         ("note", 409, format!("`note` is a stage; {only}")),
         ("real", 409, format!("`real` is a filter; {only}")),
         ("hook", 409, format!("`hook` is a source; {only}")),

@@ -168,7 +168,7 @@ fn a_wrong_path_is_answered_by_those_that_there_are_also_without_sources() {
     let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "off"]);
     let (status, body) = engine.ask("GET", "/somewhere", b"");
     let body: Value = serde_json::from_slice(&body).expect("JSON");
-    let expected = "nothing is at `/somewhere`; there is the page at `/`, and `/api/…`";
+    let expected = "there is nothing at `/somewhere`; try the page at `/`, or `/api/…`";
     assert_eq!((status, &body["detail"]), (404, &json!(expected)));
 }
 

@@ -264,7 +264,7 @@ fn what_a_running_engine_cannot_change_is_refused_with_what_to_do() {
     let mut world = World::start(&[]);
     edit(&world.file(), "path \"../data/events.db\"", "path \"../data/other.db\"");
     world.assert_stale(
-        "the store's name, path, batch or synchronous changes; restart the engine to change it",
+        "the store's name, path, batch or synchronous changes; restart the engine to apply this",
     );
     edit(&world.file(), "path \"../data/other.db\"", "path \"../data/events.db\"");
     world.assert_current();

@@ -57,7 +57,7 @@ pub(crate) struct EngineArgs {
     /// Find the engine that runs this pipeline file.
     #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
     file: Option<PathBuf>,
-    /// With --file: the folder that `engine run` got as --data.
+    /// With --file: the folder that was passed to `engine run` as --data.
     #[arg(long, value_name = "DIR", requires = "file")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -261,7 +261,7 @@ impl EngineClient {
     /// Something else listens there.
     pub(crate) fn no_engine(&self, why: &str) -> ClientFault {
         ClientFault::new(format!(
-            "{} does not respond as an engine does: {why}; check --url",
+            "{} does not respond like an engine: {why}; check --url",
             self.url
         ))
     }

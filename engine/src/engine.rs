@@ -1,4 +1,4 @@
-//! What outlives generations: the store, the executor, the counters, the events under way.
+//! What outlives a generation: the store, the executor, the counters, the events in flight.
 //!
 //! One rule for every event: the answer follows a commit. An event whose every due stage is local
 //! is recorded at once; one with a remote stage due is accepted first, then run, then finished.
@@ -72,7 +72,7 @@ pub struct ReceivedMessage {
     pub noted: Option<Arc<OnceLock<Event>>>,
 }
 
-/// What became of a message, after the commit.
+/// The result of a message, after the commit.
 #[derive(Debug)]
 pub enum IngestResult {
     /// Durable.
@@ -96,7 +96,7 @@ pub enum IngestResult {
         /// The first one's number.
         seq: u64,
     },
-    /// A rule of the file let it go at once.
+    /// A rule of the file dropped it at once.
     Discarded {
         /// Its id.
         id: Arc<str>,
@@ -108,7 +108,7 @@ pub enum IngestResult {
 }
 
 impl IngestResult {
-    /// Whether the sender did nothing wrong.
+    /// Whether the sender made no mistake.
     pub fn is_good(&self) -> bool {
         !matches!(self, IngestResult::Conflict { .. } | IngestResult::Refused(_))
     }
@@ -285,7 +285,7 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             while AssertUnwindSafe(work(engine.clone())).catch_unwind().await.is_err() {
-                tracing::error!("internal error (panic): {name} begins again; please report it");
+                tracing::error!("internal error (panic): {name} restarts; please report it");
                 let pause = engine.env.clock.sleep(PANIC_PAUSE);
                 smol::future::or(pause, engine.when_stopped()).await;
                 if engine.is_stopping() {

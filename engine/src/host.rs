@@ -39,7 +39,7 @@ use wire::Wire;
 /// How long a stop waits for requests and tasks when the store is broken.
 const BROKEN_GRACE: Duration = Duration::from_millis(500);
 
-/// What `engine run` was asked.
+/// The options of `engine run`.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Whether the pipeline may start programs.
@@ -75,7 +75,7 @@ fn failure(code: u8, message: impl Into<String>) -> RunFailure {
     RunFailure { code, message: message.into() }
 }
 
-/// Runs a pipeline until it is told to stop.
+/// Runs a pipeline until it is stopped.
 pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     resources::ensure(cores).map_err(|reason| failure(3, reason))?;

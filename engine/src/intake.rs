@@ -102,7 +102,7 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
     let size_max = plan.limits.event_size_max;
     if size_max < incoming.bytes.len() as u64 {
         let detail = format!(
-            "the event has {} bytes, more than {}; write `limits {{ max-event-size \"…\" }}` in \
+            "the event is {} bytes long, more than {}; write `limits {{ max-event-size \"…\" }}` in \
              the pipeline file to accept larger ones",
             incoming.bytes.len(),
             write_bytes(size_max),

@@ -1,6 +1,6 @@
 //! How a pipeline file becomes a running graph.
 //!
-//! # The rooms
+//! # The crates
 //!
 //! ```text
 //!              engine        runs plans, serves HTTP, and is the command line
@@ -41,11 +41,11 @@
 //! ```
 //!
 //! [`intake`] reads a message by the source's map, schema and rules. [`run::enrich`] runs the
-//! enrichment graph of one event. [`engine`] chooses the road and answers: behind the commit,
+//! enrichment graph of one event. [`engine`] chooses the path and answers, after the commit,
 //! always. [`run::deliver`] works off the outbox. [`http`] is the only module that knows how any of
 //! it looks from a socket.
 //!
-//! # Who outlives whom
+//! # Lifetimes
 //!
 //! The [`host`] owns the store, the executor, the listener and the streams, and lends them to
 //! generations. [`reload`] opens the next generation fully before it swaps one pointer; an event

@@ -27,11 +27,11 @@ pub enum EventCounter {
     Duplicate,
     /// Refused, the sender's fault.
     Rejected,
-    /// Refused, ours.
+    /// Rejected for lack of capacity: not the sender's fault.
     Shed,
     /// Finished and stored.
     Stored,
-    /// Let go by a rule of the file.
+    /// Dropped by a rule of the file.
     Discarded,
     /// Ended as a dead letter.
     Dead,
@@ -122,7 +122,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts events with one fate.
+    /// Counts an event.
     pub fn count(&self, fate: EventCounter, events: u64) {
         self.fates[fate as usize].fetch_add(events, Ordering::Relaxed);
     }
@@ -306,7 +306,7 @@ impl Metrics {
             let labels = [("stage", &**stage)];
             counts.durations.write(out, "engine_stage_duration_seconds", &labels);
         }
-        out.family("engine_event_duration_seconds", "histogram", "Arrival to routing");
+        out.family("engine_event_duration_seconds", "histogram", "Time from arrival to routing");
         stages.events.write(out, "engine_event_duration_seconds", &[]);
         out.family("engine_deliveries_total", "counter", "Delivery attempts");
         for ((sink, outcome), count) in &stages.deliveries {

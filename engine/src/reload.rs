@@ -53,7 +53,7 @@ const REJECTED: &str = "rejected";
 /// What to do about a file that is wrong.
 const CORRECT: &str = "correct the file; `engine check` shows every mistake and where it is";
 /// What to do about one that is right and cannot run for now.
-const COMES_BACK: &str = "fix the cause; the file is tried again by itself";
+const COMES_BACK: &str = "fix the cause; the file is tried again automatically";
 
 /// Where the pipeline file is and how it is read.
 #[derive(Clone)]
@@ -285,7 +285,7 @@ impl Reloader {
         }
         if !diff.rejections().is_empty() {
             let reasons = diff.rejections().join("; ");
-            return Err(Fault::permanent(format!("{reasons}; restart the engine to change it")));
+            return Err(Fault::permanent(format!("{reasons}; restart the engine to apply this")));
         }
         let moves = diff.fate(PlanRole::Server, "") == PartFate::Replaced;
         let port = match moves {
@@ -351,7 +351,7 @@ impl Reloader {
     fn move_server(&mut self, port: Box<dyn Port>) {
         let site = site_of(&self.app, &self.context);
         let address = port.address();
-        tracing::info!(from = %self.server.address, to = %address, "the server has moved");
+        tracing::info!(from = %self.server.address, to = %address, "the server listens on another address now");
         let serving = port.serve(self.engine.executor().clone(), site.clone());
         let moved = RunningServer { serving: Some(serving), site, address };
         let earlier = std::mem::replace(&mut self.server, moved);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A clock that moves only when it is told to.
+/// A clock that moves only when it is advanced.
 pub struct VirtualClock {
     start: Timestamp,
     hands: Arc<Mutex<Hands>>,

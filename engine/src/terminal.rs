@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// When to color output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
-    /// As the environment says, otherwise only on a terminal.
+    /// Follow the environment; otherwise, color only a terminal.
     Auto,
     /// Always.
     Always,

@@ -37,7 +37,7 @@ impl Watch {
             }
         });
         if let Err(fault) = &watcher {
-            tracing::warn!(%fault, "files are polled; the system gives no file events");
+            tracing::warn!(%fault, "files are polled, because the system does not report file events");
         }
         let next = Some(hint.listen());
         Watch { watcher: watcher.ok(), folders: BTreeSet::new(), hint, next }

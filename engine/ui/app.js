@@ -69,7 +69,7 @@ class View {
     if (error.name === "AbortError" || this.signal.aborted) return;
     if (!(error instanceof RequestFault)) console.error(error);
     if (place === null) {
-      fill(main, heading("This did not work"), alarm(error.message));
+      fill(main, heading("This failed"), alarm(error.message));
     } else {
       place.hidden = false;
       say(place, error.message);
@@ -161,7 +161,7 @@ function showForm() {
   fill(
     main,
     heading("Sign in"),
-    element("p", {}, "This engine asks for a token. You stay signed in for twelve hours."),
+    element("p", {}, "This engine requires a token. You stay signed in for twelve hours."),
     wrong,
     form,
   );

@@ -30,7 +30,7 @@ export async function ask(path, { method = "GET", body, signal, text = false, ex
   const value = parsed(said, exact ? asSent : undefined);
   // A health check says what is wrong with a status that is no success.
   if (answer.ok || (path === "/readyz" && value !== null)) return value;
-  throw new RequestFault(answer.status, value?.detail || `The engine answers ${answer.status}.`);
+  throw new RequestFault(answer.status, value?.detail || `The engine responded with ${answer.status}.`);
 }
 
 function asSent(_, value, context) {

@@ -23,7 +23,7 @@ export async function show(main, view) {
       moment(it.time), it.generation, outcome(it.outcome), it.changes || findings(it.diagnostics),
     ])),
     section("What changed"),
-    kept.length < 2 ? soft("Files are kept while the engine runs; there is only one.") : comparison(kept, view),
+    kept.length < 2 ? soft("There is only one generation so far; earlier files are kept only while the engine runs.") : comparison(kept, view),
     section("The effective file, secrets masked"),
     code("The file", file),
   );
@@ -36,7 +36,7 @@ function standing({ config, generation, loaded, diagnostics, stale_since: since 
   }
   return [
     element("p", { class: "note bad" },
-      "The file on disk is not valid since ", moment(since), ` (${distance(since)}); `,
+      "The file on disk has not been usable since ", moment(since), ` (${distance(since)}); `,
       `generation ${generation} keeps running.`),
     code("What is wrong", diagnostics),
   ];
@@ -61,7 +61,7 @@ function comparison(kept, view) {
     try {
       const rows = compare(await text(before.value), await text(after.value));
       const isSame = rows.every(([sign]) => sign === "…");
-      fill(place, isSame ? soft("Nothing differs.") : difference(rows));
+      fill(place, isSame ? soft("There are no differences.") : difference(rows));
     } catch (error) {
       fill(place, alarm(error.message));
     }

@@ -20,7 +20,7 @@ export async function show(main, view) {
     section("Stages"),
     event.stages.length === 0 ? soft("No stage ran.") : [stageBars(event), stages(event)],
     section("Deliveries"),
-    event.deliveries.length === 0 ? soft("Nothing was to be delivered.") : [deliveryBars(event), deliveries(event)],
+    event.deliveries.length === 0 ? soft("There is nothing to deliver.") : [deliveryBars(event), deliveries(event)],
     attempts(event),
     section("Data, and what stages added"),
     code("Data", JSON.stringify(event.data, null, 2)),
@@ -40,11 +40,11 @@ export async function show(main, view) {
 
 /** Where it is, unless it is where all of them are in the end. */
 function fate(event) {
-  if (event.state === "pending") return element("p", { class: "note warn" }, "It is accepted and has not finished.");
+  if (event.state === "pending") return element("p", { class: "note warn" }, "It was accepted and is still being processed.");
   if (event.state !== "dead") return null;
   const { id, stage, reason } = event.dead_letter;
   return element("p", { class: "note bad" },
-    `It was given up at ${stage}: ${reason} `, element("a", { href: "#/problems" }, `Dead letter ${id}`));
+    `It failed at ${stage}: ${reason} `, element("a", { href: "#/problems" }, `Dead letter ${id}`));
 }
 
 function envelope(event) {

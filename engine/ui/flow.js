@@ -52,7 +52,7 @@ function choice(places) {
       choose(name);
     }, { "data-name": name }));
   choose(sessionStorage.getItem("flow") ?? (matchMedia(NARROW).matches ? "table" : "picture"));
-  return element("p", { class: "bar", role: "group", "aria-label": "How it is shown" }, buttons);
+  return element("p", { class: "bar", role: "group", "aria-label": "View" }, buttons);
 }
 
 /** Keeps the figures of the boxes up to date. */
@@ -261,9 +261,9 @@ function rest(plan) {
     listed("Addresses", [["part", {}], ["address", {}]], routes),
     listed("What stages remember", [
       ["stage", {}], ["keys", { class: "number" }], ["timers", { class: "number" }], ["sent", { class: "number" }],
-      ["looks again", {}],
+      ["next check", {}],
     ], memories),
-    listed("Not well", [["part", {}], ["state", {}], ["why", {}]], sick.map((it) => [
+    listed("Degraded or failed", [["part", {}], ["state", {}], ["why", {}]], sick.map((it) => [
       it.part, outcome(it.state), it.problems.map((one) => one.reason).join("; "),
     ])),
   ];

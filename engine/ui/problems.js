@@ -53,7 +53,7 @@ class Desk {
     return [
       section("Dead letters"),
       element("p", { class: "bar" },
-        button("What would redriving all do?", () => this.redrive({ all: true, dry_run: true })),
+        button("Preview: redrive all", () => this.redrive({ all: true, dry_run: true })),
         button("Redrive all", () => this.redrive({ all: true }))),
       page.next ? soft(`There are more; these are the newest ${LETTERS_MAX}.`) : null,
       [...groups.values()].map((letters) => this.group(letters)),
@@ -67,7 +67,7 @@ class Desk {
     return element("section", {},
       section(`${letters.length} at ${first.stage}: ${first.reason}`),
       element("p", { class: "bar" },
-        button("What would redrive do?", () => this.redrive({ ids, dry_run: true })),
+        button("Preview: redrive", () => this.redrive({ ids, dry_run: true })),
         button(`Redrive ${letters.length}`, () => this.redrive({ ids }))),
       table(`Dead letters at ${first.stage}`, LETTERS, letters.slice(0, ROWS_MAX).map((it) => [
         moment(it.last), it.what, eventLink(it.event_id), it.attempts,
@@ -103,7 +103,7 @@ class Desk {
 
   drop(id) {
     return this.act(async () => {
-      if (!confirm(`Delete dead letter ${id} for good?`)) return;
+      if (!confirm(`Permanently delete dead letter ${id}?`)) return;
       await this.view.ask(`/api/dead-letters/${id}`, { method: "DELETE" });
       await this.refresh();
       say(this.told, `Dead letter ${id} is deleted.`);
@@ -138,9 +138,9 @@ function conditions({ reasons = [], degraded = [] }) {
     it.part, outcome(it.state), moment(it.since), it.count, [it.reason, it.advice ? `; ${it.advice}` : null],
   ]);
   return [
-    section("Not well"),
+    section("Degraded or failed"),
     reasons.map((it) => element("p", { class: "note bad" }, it)),
-    rows.length === 0 ? null : table("Not well", CONDITIONS, rows),
+    rows.length === 0 ? null : table("Degraded or failed", CONDITIONS, rows),
   ];
 }
 

@@ -15,11 +15,11 @@ export async function show(main, view) {
     outlook(it),
     facts([
       ["database", bytes(it.bytes)],
-      ["log beside it", bytes(it.wal_bytes)],
+      ["write-ahead log", bytes(it.wal_bytes)],
       ["free on the disk", it.free_bytes === 0 ? null : bytes(it.free_bytes)],
       ["events", it.events.at_most === 0 ? "none" : `about ${it.events.at_most.toLocaleString("en")}`],
-      ["accepted, not finished", `${it.pending}, ${bytes(it.pending_bytes)}`],
-      ["deliveries that wait", it.deliveries],
+      ["accepted, still in progress", `${it.pending}, ${bytes(it.pending_bytes)}`],
+      ["waiting deliveries", it.deliveries],
       ["dead letters", `${it.dead_letters}, kept ${dead.keep}, at most ${dead.max}`],
       ["next sweep", it.next_sweep === null ? `every ${every}` : [distance(it.next_sweep), `, every ${every}`]],
     ]),
@@ -30,9 +30,9 @@ export async function show(main, view) {
     ])),
     section("Retention"),
     keep.length === 0
-      ? soft("Events are kept for good.")
+      ? soft("Events are kept permanently.")
       : [
-        soft("The first rule that fits an event decides; what fits none is kept for good."),
+        soft("The first matching rule decides; an event that matches none is kept permanently."),
         table("Retention", RULES, keep.map((rule) => [rule.age, rule.priority ?? "any", rule.type ?? "any"])),
       ],
     most === null ? null : soft(`Beyond ${bytes(most)}, events go early: ${evict.replaceAll("-", " ")} first.`),
@@ -45,7 +45,7 @@ function outlook({ forecast, retention }) {
   if (forecast === null) return element("p", { class: "note" }, "There are too few events for a forecast.");
   const { bytes_per_day: daily, levels_off_at: level, room, full_in_days: days } = forecast;
   if (daily === 0) return element("p", { class: "note" }, "Nothing came in the last 7 days.");
-  const growth = `${bytes(daily)} a day come in`;
+  const growth = `${bytes(daily)} arrive per day`;
   if (days === null) {
     const text = `${growth}; with these rules the store levels off at about ${bytes(level)}.`;
     return element("p", { class: "note" }, text);

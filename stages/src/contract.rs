@@ -1,7 +1,7 @@
 //! What a kind of stage promises, and what it is promised.
 //!
 //! A kind has two steps. `read` is pure: `engine check` calls it and nothing else. `open` is the
-//! only place where a kind may touch the world. Then one verb each: a source runs, an enrichment
+//! only place where a kind may access the outside. Each has one verb: a source runs, an enrichment
 //! enriches, a sink delivers, a notifier tells.
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
@@ -30,7 +30,7 @@ use std::time::Duration;
 use store::StoredEvent;
 use wire::Fetch;
 
-/// What stages share; lent by the engine to `open`.
+/// Services that all stages share; the engine passes them to `open`.
 #[derive(Clone)]
 pub struct Services {
     /// Time, chance, blocking threads.
@@ -52,7 +52,7 @@ pub struct Services {
     pub health: PartHealth,
 }
 
-/// Something that one stage needs for itself.
+/// A resource that a stage needs exclusively.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// An HTTP route.
@@ -68,7 +68,7 @@ pub enum Claim {
     Appended(PathBuf),
     /// A program that it starts, which any number of stages may.
     Program(PathBuf),
-    /// A name at a broker, which ends the connection of whoever has it already.
+    /// A client id at a broker; the broker disconnects the client that already uses it.
     Client {
         /// Which broker: `127.0.0.1:1883`.
         broker: String,
@@ -115,7 +115,7 @@ pub trait Kind: Send + Sync + 'static {
     }
 }
 
-/// What a source is known to bring, before it brings anything.
+/// What is known statically about the messages of a source.
 #[derive(Debug, Clone)]
 pub struct Brings {
     /// What its messages may be.
@@ -372,7 +372,7 @@ impl fmt::Display for MessageOrigin {
     }
 }
 
-/// Where a source hands its messages on.
+/// Accepts the messages of a source.
 pub trait Emit: Send + Sync {
     /// Hands on some messages (at most 1,024), and what the source must remember with them (key,
     /// value), in one transaction. An empty value forgets its key. Returns after the commit; a
@@ -394,7 +394,7 @@ pub trait Emit: Send + Sync {
     fn globals(&self) -> Arc<Globals>;
 }
 
-/// What an enrichment is known to add, before there is an event; the twin of [`Addition`].
+/// What is known statically about an addition; the counterpart of [`Addition`].
 #[derive(Debug, Clone)]
 pub enum Adds {
     /// Something of this shape at the stage's `into`.
@@ -410,7 +410,7 @@ pub trait EnrichKind: Kind {
     fn adds(_settings: &Self::Settings, _known: &TypeEnv) -> Adds {
         Adds::Value(expr::ValueType::any())
     }
-    /// Whether it may let an event go or set it aside, so that it is of use even where nothing
+    /// Whether it may drop or dead-letter an event, so that it is useful even where nothing
     /// reads what it adds.
     fn decides(_settings: &Self::Settings) -> bool {
         false
@@ -452,9 +452,9 @@ pub enum Addition {
     At(Vec<(Arc<[String]>, Value)>),
     /// There is nothing to add.
     Nothing,
-    /// The file wants such an event let go, for this reason.
+    /// The file says to drop such an event, for this reason.
     Drop(String),
-    /// The file wants such an event set aside, for this reason.
+    /// The file says to make such an event a dead letter, for this reason.
     DeadLetter(String),
 }
 
@@ -474,7 +474,7 @@ pub trait Remote: Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<Addition, Fault>> + Send;
 
-    /// What it would ask for this event, so that equal questions may share an answer; `None`
+    /// The cache key of the request for this event, so that equal requests share a response; `None`
     /// where only the file can tell.
     fn question(&self, _event: &Event) -> Option<String> {
         None
@@ -765,7 +765,7 @@ impl MessageUpdate {
     }
 }
 
-/// Something to tell someone.
+/// A rendered notification.
 #[derive(Debug, Clone)]
 pub struct Notice {
     /// What the event is about.

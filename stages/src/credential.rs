@@ -1,4 +1,4 @@
-//! What senders of one source show of themselves, and whether it is right.
+//! The credentials that senders of one source present, and how they are verified.
 //!
 //! A source may have several credentials, so that one can be replaced while senders still use it:
 //! whoever shows any of them is let in. They are checked as early as what they are about is there:

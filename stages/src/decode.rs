@@ -39,10 +39,10 @@ choice! {
 
 /// The nodes in the block of `decode`.
 pub(crate) const FIELDS: &[NodeRow] = &[
-    NodeRow::new("columns", "csv: what the values of a line are called, in order")
+    NodeRow::new("columns", "csv: the names of the columns, in order")
         .examples(&["columns at user database"])
         .args(&[Arg::some("column", ValueKind::Literal)]),
-    NodeRow::flag("header", "csv: the first line of each file is skipped, because it has the names of the columns, which `columns` gives here")
+    NodeRow::flag("header", "csv: skips the first line of each file, which holds the column names; `columns` gives them here")
         .examples(&["header", "header #false"]),
     NodeRow::new("number", "fields that hold numbers; null if the text is not a number")
         .examples(&["number status bytes"])
@@ -50,7 +50,7 @@ pub(crate) const FIELDS: &[NodeRow] = &[
         .repeated(),
     NodeRow::new(
         "time",
-        "a field that holds a time: RFC 3339, Unix seconds, or by letters such as `dd/MMM/yyyy:HH:mm:ss Z`; a text without an offset is in the pipeline's zone; the first one is the event's time",
+        "a field that holds a time: RFC 3339, Unix seconds, or a pattern such as `dd/MMM/yyyy:HH:mm:ss Z`; a text without an offset is in the pipeline's zone; the first one is the event's time",
     )
     .examples(&["time at", r#"time at "dd/MMM/yyyy:HH:mm:ss Z""#])
     .args(&[Arg::one("field", ValueKind::Literal), Arg::optional("pattern", ValueKind::Literal)])
@@ -376,7 +376,7 @@ fn report_names(typed: &[&Spanned<String>], decoder: &LineDecoder, context: &mut
             let what = match &decoder.format {
                 LineFormat::Regex(_) => "the pattern has no group",
                 LineFormat::Csv(_) => "there is no column",
-                _ => "such lines have no field",
+                _ => "lines of this format have no field",
             };
             let help = match nearest(&it.value, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -8,7 +8,7 @@
 //!
 //! 1. *Declare.* `NODES` are the rows of its block: names, types, ranges, defaults, examples.
 //!    Checking, the manual, completion and the JSON Schema come from them. A default that is a
-//!    value stands in the row alone (`default("50")`); what no value says is told in words
+//!    value is written in the row (`default("50")`); any other is described in words
 //!    (`otherwise("the whole row")`).
 //! 2. *Read.* `read` turns the block into `Settings`. It is pure, it is what `engine check` calls,
 //!    and it reports what the table cannot know, at its place and with what to write instead.

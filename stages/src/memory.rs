@@ -63,7 +63,7 @@ pub struct Change<K> {
     pub kept: Option<K>,
     /// When to look again, by the time of events.
     pub due: Option<Timestamp>,
-    /// Whether the event is let go; only where the kind may.
+    /// Whether the event is dropped; only if the kind may do that.
     pub is_dropped: bool,
     /// Whether the event came too late to count.
     pub is_late: bool,

@@ -87,7 +87,7 @@ pub(crate) const BROKER: &[NodeRow] = &[
         .examples(&[r#"password (env)"MQTT_PASSWORD""#])
         .args(&[Arg::one("password", ValueKind::Secret)])
         .otherwise("none"),
-    NodeRow::new("client-id", "the name by which the broker knows this client; two clients must not share one")
+    NodeRow::new("client-id", "the client id at the broker; two clients must not share one")
         .examples(&[r#"client-id "engine-garage""#])
         .args(&[Arg::one("id", ValueKind::Text)])
         .otherwise("`engine-PIPELINE-NAME`"),
@@ -291,7 +291,7 @@ impl MqttTlsFiles {
             return wrong(
                 context,
                 fields.head(),
-                "`tls` says nothing",
+                "`tls` has no settings",
                 "no `ca=` and no `cert=`",
                 help,
             );
@@ -367,7 +367,7 @@ impl BrokerPlace {
                     "mqtt"
                 };
                 let message = format!("`{scheme}://` is not a scheme of a broker");
-                let help = format!("write `{own}://{rest}`; MQTT over WebSockets is not spoken");
+                let help = format!("write `{own}://{rest}`; MQTT over WebSockets is not supported");
                 return wrong(0..scheme.len(), &message, "not `mqtt` or `mqtts`", &help);
             }
         };
@@ -384,7 +384,7 @@ impl BrokerPlace {
                 at,
                 "a URL of a broker has no path",
                 "here",
-                "remove it; `topic` names what is read",
+                "remove the path; `topic` says what to read",
             );
         }
         let (host, port) = match authority.rsplit_once(':') {

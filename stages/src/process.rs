@@ -47,15 +47,15 @@ pub(crate) const PROGRAM: &[NodeRow] = &[
     NodeRow::new("env", "the environment variables of the program; it has no others")
         .examples(&[r#"env PATH="/usr/bin:/bin" LANG="C.UTF-8""#])
         .open(ValueKind::Text),
-    NodeRow::new("directory", "the folder that it works in")
+    NodeRow::new("directory", "its working directory")
         .examples(&[r#"directory "/var/lib/plates""#])
         .args(&[Arg::one("path", ValueKind::Literal)])
         .otherwise("the folder of the pipeline file"),
-    NodeRow::new("memory", "the most memory that it may have")
+    NodeRow::new("memory", "its memory limit")
         .examples(&[r#"memory "256MiB""#])
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 40))])
         .otherwise("unlimited"),
-    NodeRow::new("user", "the user that it runs as, where the engine runs as root")
+    NodeRow::new("user", "the user to run it as, if the engine runs as root")
         .examples(&["user nobody"])
         .args(&[Arg::one("name", ValueKind::Literal)])
         .otherwise("the user of the engine"),
@@ -110,7 +110,7 @@ fn bad_program(word: &str, is_alone: bool) -> Option<(String, &'static str, Stri
         }
         let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
         return Some((
-            format!("`{word}` is a command line, and no shell reads it"),
+            format!("`{word}` is a command line, but no shell runs it"),
             "the program and its arguments are separate texts",
             format!("write `command {}`", quoted.join(" ")),
         ));

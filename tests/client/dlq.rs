@@ -156,7 +156,7 @@ fn a_change_says_which_letters_it_means() {
         site.refused(
             &["dlq", command],
             2,
-            "engine: say which letters: their numbers, a filter such as --stage weather, or --all\n",
+            "engine: select dead letters: by number, with a filter such as --stage weather, or with --all\n",
         );
         site.refused(
             &["dlq", command, "1", "--all"],
@@ -205,7 +205,7 @@ fn a_rejected_message_is_edited_and_taken_in() {
         (answer.code, answer.output + &answer.error)
     };
     assert_eq!(edit("{\"id\":\"a\",\"n\":1.50}\n"), (1, "nothing was changed\n".to_owned()));
-    assert_eq!(edit("{\"id\":"), (1, "1 kept: the text is not JSON any more\n".to_owned()));
+    assert_eq!(edit("{\"id\":"), (1, "1 kept: the text is no longer valid JSON\n".to_owned()));
     let (code, told) = edit("{\"id\":\"a\",\"kind\":1}");
     assert!(code == 1 && told.starts_with("1 kept: "), "{told}");
     let taken = edit("{\"id\":\"a\",\"type\":\"ring\"}\n");

@@ -47,7 +47,7 @@ fn a_pause_that_cannot_be_is_refused_with_the_reason() {
     let unknown = "engine: there is no sink or notifier `line`; did you mean `lines`?\n";
     site.refused(&["pause", "line"], 1, unknown);
     site.refused(&["resume", "line"], 1, unknown);
-    let stream = "engine: `live` is a stream, whose clients come and go as they like; only sinks \
+    let stream = "engine: `live` is a stream, which has no deliveries; only sinks \
                   and notifiers with deliveries of their own can be paused; there are: lines\n";
     site.refused(&["pause", "live"], 2, stream);
     let length = "engine: `for` must be a duration from 1s to 31d, such as \"30m\"\n";

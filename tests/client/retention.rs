@@ -75,13 +75,13 @@ outcome   kept
     let text = explained("a");
     assert_eq!(timeless(&text), kept);
     assert_eq!(text.lines().filter(|line| !is_timeless(line)).count(), 2, "{text}");
-    let stays = "rule      none fits, so it stays\noutcome   kept\n";
+    let stays = "rule      no rule matches, so it is kept permanently\noutcome   kept\n";
     assert!(timeless(&explained("c")).ends_with(stays) && !explained("c").contains("until"));
     crate::support::until("it is over", || explained("b").contains("outcome   held"));
     let held = "\
 rule      keep \"1s\" priority=low
 held by   the delivery to chat, pending
-outcome   held: it goes when nothing holds it any more
+outcome   held: it is deleted once nothing holds it back
 ";
     assert!(timeless(&explained("b")).ends_with(held), "{}", explained("b"));
     let json = site.run(&["retention", "explain", "b", "--format", "json"]).output;

@@ -192,7 +192,7 @@ fn a_path_that_leads_nowhere_says_what_was_meant() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let engine = start(folder.path());
     for (path, told) in [
-        ("/event", "nothing is at `/event`; did you mean `/events`?"),
+        ("/event", "there is nothing at `/event`; did you mean `/events`?"),
         ("/events/", "did you mean `/events`?"),
         ("/api/pipelines", "did you mean `/api/pipeline`?"),
         ("/api/event", "did you mean `/api/events`?"),

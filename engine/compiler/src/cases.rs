@@ -106,14 +106,14 @@ pub enum InputContent {
     Data(String),
 }
 
-/// What must have come out.
+/// An expected result.
 #[derive(Debug, Clone)]
 pub struct TestExpectation {
     /// What is looked at.
     pub subject: ExpectedSubject,
     /// How many fit; without any number, at least one.
     pub count: Option<u64>,
-    /// How many were let go there.
+    /// How many were dropped there.
     pub dropped: Option<u64>,
     /// How the stage ended.
     pub outcome: Option<Outcome>,

@@ -41,7 +41,7 @@ const BODY: ValueKind = ValueKind::Bytes(1 << 10, 64 << 20);
 
 const LABEL_TEXT: ValueKind = ValueKind::Text;
 
-/// Every node that may stand at the top of a file.
+/// Every node that is allowed at the top of a file.
 pub const TOP: &[NodeRow] = &[
     NodeRow::new("pipeline", "names the pipeline; usually the first node of the file").examples(&["pipeline home schema-version=1", r#"pipeline home schema-version=1 { timezone "Europe/Berlin" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
@@ -226,7 +226,7 @@ const DISABLED: &[NodeRow] = &[
 
 const ONLY: &[NodeRow] = &[NodeRow::new(
     "when",
-    "gets only events that match, of those that a route sends to it; of all events if no route names it",
+    "receives only matching events: of those that a route sends to it, or of all events if no route names it",
 )
 .examples(&[r#"when "event.priority >= 'high'""#])
 .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])];
@@ -281,10 +281,10 @@ const POLICY_REF: &[NodeRow] = &[NodeRow::new("policy", "the policy to start fro
     .examples(&["policy patient"])
     .args(&[Arg::one("name", ValueKind::Ref)])];
 
-/// How many messages, for who is told.
+/// The rate of a notifier.
 const NOTIFY_RATE: &[NodeRow] = &[NodeRow::new(
     "rate",
-    "how often it is called; further calls wait, or `excess` says what happens to further messages",
+    "how often it may be called; further calls wait, or `excess` says what happens to messages beyond the rate",
 )
 .examples(&[r#"rate "10/min" burst=3"#, r#"rate "4/h" burst=2 excess=digest"#])
 .args(&[Arg::one("rate", ValueKind::Rate)])
@@ -418,13 +418,13 @@ pub const MESSAGE: Roots = Roots::of(&[Root::Data]);
 const MAP: &[NodeRow] = &[
     NodeRow::new(
         "json",
-        "text in the message that is JSON: the rest of `map` reads the parsed value in its place",
+        "text in the message that contains JSON; the rest of `map` reads the parsed value instead",
     )
     .examples(&[r#"json "data.Message""#])
     .args(&[Arg::some("path", ValueKind::Expr(MESSAGE))]),
     NodeRow::new(
         "each",
-        "a list in the message, of which each item is an event; `item` is one of them in the rest of `map`",
+        "a list in the message, each item of which becomes an event; the rest of `map` reads the item as `item`",
     )
     .examples(&[r#"each "data.alerts""#])
     .args(&[Arg::one("list", ValueKind::Expr(Roots::MAP))])
@@ -517,7 +517,7 @@ const WATCHING: &[NodeRow] = &[
     NodeRow::flag("disabled", "turns the node off; what it remembers stays")
         .examples(&["disabled", "disabled #false"]),
     NodeRow::new("description", "a description")
-        .examples(&[r#"description "tells of doors that were left open""#])
+        .examples(&[r#"description "reports doors that were left open""#])
         .args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
@@ -544,7 +544,7 @@ const METRIC: &[NodeRow] = &[
         .otherwise("for a histogram: 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10"),
     NodeRow::new(
         "max-series",
-        "how many combinations of labels are counted apart; the others are one series with the label `other=\"true\"`",
+        "how many combinations of labels have their own series; all others share one series with the label `other=\"true\"`",
     )
     .examples(&["max-series 200"])
     .args(&[Arg::one("series", ValueKind::Int(1, 10_000))])
@@ -644,7 +644,7 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
             Prop::new("then", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ]),
-    NodeRow::new("update", "edits the previous message with the same `key` instead of sending a new one. `within` is how long after it was sent or edited")
+    NodeRow::new("update", "edits the previous message with the same `key` instead of sending a new one, for up to `within` after it was last sent or edited")
         .examples(&[
             r#"update key="data.id""#,
             r#"update key="event.subject" within="12h""#,
@@ -661,7 +661,7 @@ const NOTIFY: &[NodeRow] = &[
             Prop::required("up-to", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
         ]),
-    NodeRow::new("fallback", "the notifier that gets what could not be delivered here")
+    NodeRow::new("fallback", "the notifier that receives what this one could not deliver")
         .examples(&["fallback phone"])
         .args(&[Arg::one("notifier", ValueKind::Ref)]),
     NodeRow::new("repeat", "sends the notification again until an event with the same `key` matches `until`")
@@ -696,7 +696,7 @@ const NOTIFY: &[NodeRow] = &[
 
 /// What stands for the texts of a digest that the file does not give.
 pub const DIGEST: NodeRow =
-    NodeRow::new("digest", "the text of one message for several that waited")
+    NodeRow::new("digest", "the text of the single message that is sent for several waiting ones")
         .examples(&[
             r#"digest { title "{{ group.count }} while you slept"; message "{{ group.text }}" }"#,
         ])

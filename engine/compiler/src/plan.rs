@@ -1,6 +1,6 @@
 //! The checked graph: names resolved, order fixed, schemas compiled, limits known.
 //!
-//! Invariant: a `Plan` has no unresolved name, no cycle and no duplicate; every stage stands
+//! Invariant: a `Plan` has no unresolved name, no cycle and no duplicate; every stage comes
 //! behind what it waits for. [`build`] is the last place that reports findings.
 
 mod claims;

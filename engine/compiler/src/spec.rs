@@ -56,7 +56,7 @@ pub struct Spec {
     pub policies: Vec<PolicyNode>,
     /// Failure handling by role.
     pub defaults: Defaults,
-    /// What makes events.
+    /// The sources.
     pub sources: Vec<SourceNode>,
     /// What is accepted.
     pub validate: Validate,
@@ -72,9 +72,9 @@ pub struct Spec {
     pub route: Option<RouteNode>,
     /// What takes events out.
     pub sinks: Vec<Sink>,
-    /// What tells people.
+    /// The notifiers.
     pub notifiers: Vec<Notifier>,
-    /// What was set aside.
+    /// The rules for dead letters.
     pub dead_letter: DeadLetters,
     /// Nodes that could not be read, which was reported: references to them are not wrong too.
     pub unread: UnreadNodes,
@@ -112,7 +112,7 @@ pub struct ServerSettings {
     pub tls: Option<TlsNode>,
     /// Bearer tokens; empty where there is no `auth`.
     pub tokens: Vec<TokenNode>,
-    /// Whether `auth` stands.
+    /// Whether the file has `auth`.
     pub has_auth: bool,
 }
 

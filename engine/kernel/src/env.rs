@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// A boxed future that may move between threads.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Tells the time and wakes sleepers.
+/// Provides the time and wakes sleepers.
 pub trait Clock: Send + Sync + 'static {
     /// Time since an arbitrary start; never goes back. For timeouts, waits and rates.
     fn monotonic(&self) -> Duration;

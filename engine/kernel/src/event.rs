@@ -225,7 +225,7 @@ impl From<Event> for EndedEvent {
 pub enum Outcome {
     /// It did its work.
     Ok,
-    /// It was not asked: its `when` was false, it is off, or what it needs did not succeed.
+    /// It was not called: its `when` was false, it is off, or a stage that it needs failed.
     Skipped,
     /// Its last attempt faulted.
     Failed,

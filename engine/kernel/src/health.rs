@@ -220,7 +220,7 @@ impl Health {
         PartHealth { health: self.clone(), part }
     }
 
-    /// The part is no more, and neither are its problems.
+    /// Removes the part and its problems.
     pub fn remove(&self, part: &HealthPart) {
         self.lock().remove(part);
     }

@@ -16,7 +16,7 @@ pub struct DayRange {
 }
 
 impl DayRange {
-    /// Reads `22:00-07:00`; `None` where it is no range, or an empty one.
+    /// Parses `22:00-07:00`; `None` if it is not a range, or an empty one.
     pub fn parse(text: &str) -> Option<DayRange> {
         let minute = |text: &str| {
             let (hour, minute) = text.trim().split_once(':')?;

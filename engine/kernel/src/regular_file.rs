@@ -12,7 +12,7 @@ pub fn read(path: &Path, size_max: u64) -> io::Result<Vec<u8>> {
     let bytes = read_start(path, size_max.saturating_add(1))?;
     if size_max < bytes.len() as u64 {
         let size = path.metadata().map_or(0, |metadata| metadata.len()).max(bytes.len() as u64);
-        return Err(invalid(format!("it has {size} bytes; at most {size_max} are read")));
+        return Err(invalid(format!("it is {size} bytes long; the maximum is {size_max}")));
     }
     Ok(bytes)
 }
@@ -77,7 +77,7 @@ mod tests {
         let large = folder.join("large");
         let file = std::fs::File::create(&large).expect("a file");
         file.set_len(1 << 40).expect("a size");
-        refused(&large, "it has 1099511627776 bytes; at most 10 are read");
+        refused(&large, "it is 1099511627776 bytes long; the maximum is 10");
         assert_eq!(read_start(&large, 3).expect("its start"), [0, 0, 0]);
         let small = folder.join("small");
         std::fs::write(&small, "0123456789").expect("it writes");

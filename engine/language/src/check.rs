@@ -75,7 +75,7 @@ pub(super) fn kind_groups(
     kind.map_or(&[], |kind| kind.nodes)
 }
 
-/// Checks a document against the table: `top` are the nodes that may stand at its top. What
+/// Checks a document against the table: `top` are the nodes that are allowed at its top. What
 /// words should be is answered, for [`correct`].
 pub fn check(
     document: &KdlDocument,

@@ -45,7 +45,7 @@ pub const FIRST: &str = "first, here";
 pub struct Edit {
     /// What is replaced; empty where something is only put in.
     pub span: Span,
-    /// What stands there afterwards.
+    /// The new text.
     pub text: String,
 }
 
@@ -224,7 +224,7 @@ impl Diagnostics {
         self.found.last_mut().expect("one was just pushed")
     }
 
-    /// Here stands a secret: no finding shows it.
+    /// Marks a secret, which no finding may show.
     pub fn hide(&mut self, secret: Span) {
         self.secrets.push(secret);
     }

@@ -399,7 +399,7 @@ mod tests {
         std::fs::write(&path, b"\xff").expect("it writes");
         check(Err("it is not UTF-8 text"));
         std::fs::write(&path, vec![b'x'; 65_537]).expect("it writes");
-        check(Err("it has 65537 bytes; at most 65536 are read"));
+        check(Err("it is 65537 bytes long; the maximum is 65536"));
         std::fs::remove_file(&path).expect("it is there");
         std::fs::create_dir(&path).expect("it makes a folder");
         check(Err("it is a folder, not a regular file"));

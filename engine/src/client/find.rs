@@ -142,7 +142,7 @@ pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, Clie
     match plan_of(file, data, "its store is not known")?.store {
         Some((_, shape)) => Ok(shape.path),
         None => Err(ClientFault::new(format!(
-            "{} has no store on disk, by which its engine could be found",
+            "{} has no store on disk, so its running engine cannot be found",
             file.display()
         ))),
     }

@@ -71,7 +71,7 @@ enum CheckFormat {
     Json,
     /// SARIF 2.1.0; exits 0 even with findings, so that the upload step runs.
     Sarif,
-    /// Annotations of a GitHub workflow, and the human report on standard error.
+    /// GitHub workflow annotations; the human report goes to standard error.
     Github,
     /// JUnit XML, one suite per file.
     Junit,

@@ -26,7 +26,7 @@ Examples:
   engine diff new.kdl --live http://127.0.0.1:8600
   engine diff old.kdl new.kdl --detailed-exitcode   # 0: nothing changes, 2: something does")]
 pub(super) struct DiffArgs {
-    /// The file as it runs, or with --live the file that would run next.
+    /// The running file, or with --live the file that would run next.
     old: PathBuf,
     /// The file that would run next.
     #[arg(required_unless_present = "live", conflicts_with = "live")]

@@ -23,7 +23,7 @@ pub(super) struct DoctorArgs {
     /// The pipeline file.
     #[arg(required_unless_present = "quick")]
     file: Option<PathBuf>,
-    /// The folder that `engine run` gets as --data.
+    /// The folder that is passed to `engine run` as --data.
     #[arg(long, value_name = "DIR", requires = "file")]
     data: Option<PathBuf>,
     /// Only check whether the running engine is ready: exit 0 if it is, otherwise 1.
@@ -146,7 +146,7 @@ fn running(args: &DoctorArgs) -> Option<Vec<DoctorFinding>> {
     }];
     if readiness.is_stale {
         findings.push(
-            DoctorFinding::warning("engine", "the file on disk is not the one that runs")
+            DoctorFinding::warning("engine", "the file on disk differs from the running one")
                 .help("run `engine check`, and look at /readyz"),
         );
     }

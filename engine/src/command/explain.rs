@@ -15,7 +15,7 @@ use stages::catalog::Catalog;
   engine explain upper
   engine explain 429"#)]
 pub(super) struct ExplainArgs {
-    /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), a word of one (`retry`), a
+    /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), a word in one (`retry`), a
     /// function, filter or root of expressions (`upper`, `event`), or the status of a call (`429`).
     #[arg(required_unless_present = "list", value_name = "CODE|NODE|WORD")]
     words: Vec<String>,

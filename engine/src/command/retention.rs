@@ -57,7 +57,7 @@ struct LookArgs {
     /// Read the store of this pipeline file directly, with the rules of the file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "file", "token"])]
     direct: Option<PathBuf>,
-    /// With --direct: the folder that `engine run` gets as --data.
+    /// With --direct: the folder that is passed to `engine run` as --data.
     #[arg(long, value_name = "DIR", requires = "direct")]
     direct_data: Option<PathBuf>,
     /// The output format.
@@ -116,14 +116,14 @@ fn kept_text(kept: &Value) -> String {
     let text = |name: &str| kept[name].as_str().map(str::to_owned);
     let holds = kept["held_by"].as_array().into_iter().flatten();
     let rule = match kept["rule"].as_str() {
-        Some("passing") => "it was not sent to the store, and passes through".to_owned(),
+        Some("passing") => "none: the route does not send it to the store".to_owned(),
         Some(rule) => rule.to_owned(),
-        None => "none fits, so it stays".to_owned(),
+        None => "no rule matches, so it is kept permanently".to_owned(),
     };
     let outcome = match kept["outcome"].as_str().unwrap_or_default() {
         "kept" => "kept",
-        "held" => "held: it goes when nothing holds it any more",
-        _ => "due: it goes at the next sweep",
+        "held" => "held: it is deleted once nothing holds it back",
+        _ => "due: the next sweep deletes it",
     };
     let mut rows = vec![
         ("event", text("id").unwrap_or_default()),
@@ -147,7 +147,7 @@ fn hold_text(hold: &Value) -> String {
             format!("the delivery to {}, {}", sink.unwrap_or("?"), state.unwrap_or("?"))
         }
         "dead-letter" => format!("dead letter {}", hold["id"]),
-        "new-rules" => "rules that wait to be in force, and keep it".to_owned(),
+        "new-rules" => "new rules that are not in effect yet keep it".to_owned(),
         "younger-event-before" => "a younger event that became visible before it".to_owned(),
         other => other.to_owned(),
     }
@@ -198,10 +198,10 @@ fn tell(forecast: &Value) {
     let (events, letters) = (plural(due, "event"), plural(letters, "dead letter"));
     terminal::to_terminal(&format!("the next sweep deletes {least}{events} and {letters}\n"));
     if forecast["has_pending_rules"] == true {
-        terminal::to_terminal("other rules wait to be in force; see /readyz\n");
+        terminal::to_terminal("new rules are not in effect yet; see /readyz\n");
     }
     if !forecast["max_size"].is_null() {
-        terminal::to_terminal("beyond `max-size` more is deleted\n");
+        terminal::to_terminal("if the store exceeds `max-size`, more is deleted\n");
     }
 }
 

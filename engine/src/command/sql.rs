@@ -33,10 +33,10 @@ pub(super) struct SqlArgs {
     /// The database file of the store.
     #[arg(long, value_name = "PATH", conflicts_with = "data")]
     store: Option<PathBuf>,
-    /// With FILE: the folder that `engine run` got as --data.
+    /// With FILE: the folder that was passed to `engine run` as --data.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The most rows to print.
+    /// The maximum number of rows to print.
     #[arg(long, value_name = "N", default_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,

@@ -40,7 +40,7 @@ pub(super) struct TailArgs {
     /// Print only events for which this expression is true.
     #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
     condition: Option<String>,
-    /// Print events as they pass this stage of the running engine, stored or not.
+    /// Print events as they pass this stage, whether they are stored or not.
     #[arg(long, value_name = "NAME",
           conflicts_with_all = ["types", "sources", "priorities", "replay", "stream"])]
     stage: Option<String>,

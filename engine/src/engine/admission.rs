@@ -95,7 +95,7 @@ impl Engine {
             return refuse("backlog", &backlog());
         }
         if figures.is_log_full.load(Ordering::Relaxed) {
-            return refuse("wal", "the store's log is full, because another program reads it");
+            return refuse("wal", "the store's log is full, because another program is reading it");
         }
         let queue = self.generation().plan.limits.queue;
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,7 +48,7 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                let what = "it waits in the inbox for the next start; please report it";
+                let what = "it stays in the inbox until the next start; please report it";
                 return tracing::error!(seq, "internal error (panic) with event {seq}: {what}");
             }
             engine.in_flight().remove(&seq);
@@ -312,7 +312,7 @@ impl Engine {
                 tracing::warn!(
                     seq,
                     stage,
-                    "a kept result cannot be read; the stage is called again"
+                    "a stored result cannot be read; the stage is called again"
                 );
                 None
             }

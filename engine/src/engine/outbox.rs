@@ -33,7 +33,10 @@ impl Outbox {
     pub fn seat(self: &Arc<Self>, target: &Arc<str>) -> OutboxSeat {
         let news = Arc::new(Signal::new());
         let taken = self.seats().insert(target.clone(), news.clone());
-        assert!(taken.is_none(), "`{target}` has a worker already, which would deliver twice");
+        assert!(
+            taken.is_none(),
+            "`{target}` already has a worker; a second one would deliver twice"
+        );
         OutboxSeat { outbox: self.clone(), target: target.clone(), news }
     }
 

@@ -321,7 +321,7 @@ impl Engine {
             self.pauses.set(node.clone(), state);
             self.wake_node(node);
             if let Err(fault) = self.store.submit(vec![entry]).await {
-                tracing::debug!(target = &**node, reason = %fault, "the end of a pause was not written");
+                tracing::debug!(target = &**node, reason = %fault, "the end of a pause could not be stored");
             }
         }
     }
@@ -334,7 +334,7 @@ impl Engine {
         let states = self.pauses.nodes().clone();
         for (node, state) in states.iter().filter(|it| plan.pausable(it.0).is_err()) {
             if let Err(fault) = self.store.submit(vec![saved(node, None)]).await {
-                tracing::warn!(reason = %fault, "the pause of `{node}` could not be forgotten");
+                tracing::warn!(reason = %fault, "the pause of `{node}` could not be removed from the store");
                 continue;
             }
             if state.pause().is_some() {

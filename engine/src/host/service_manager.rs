@@ -51,7 +51,7 @@ impl ServiceManager {
     pub(super) fn stopping(&self, grace: Duration) {
         let (usec, shown) = (grace.as_micros() + 5_000_000, write_duration(grace));
         self.say(&format!(
-            "STOPPING=1\nSTATUS=finishes running work, at most {shown}\nEXTEND_TIMEOUT_USEC={usec}"
+            "STOPPING=1\nSTATUS=finishing running work, at most {shown}\nEXTEND_TIMEOUT_USEC={usec}"
         ));
     }
 

@@ -353,7 +353,7 @@ impl App {
         match reason {
             None => health.clear("bad-certificate"),
             Some(reason) => {
-                let reason = format!("the certificate served is the one before: {reason}");
+                let reason = format!("the previous certificate is still being served: {reason}");
                 let advice =
                     "correct the files of `server { tls }`; they are read when they change";
                 health.report(HealthProblem::degraded("bad-certificate", reason).advise(advice));

@@ -35,7 +35,7 @@ pub(crate) fn check(head: &Head, hosts: &Hosts, kind: PathKind) -> Result<(), Pr
     if matches!(site, "same-origin" | "none") || is_link(head, kind) {
         return Ok(());
     }
-    Err(foreign("a page of another address"))
+    Err(foreign("a page of another origin"))
 }
 
 fn check_origin(head: &Head, hosts: &Hosts) -> Result<(), ProblemDetails> {
@@ -63,8 +63,8 @@ fn foreign(who: &str) -> ProblemDetails {
     ProblemDetails::new(
         403,
         format!(
-            "{who} may not use this engine; only pages of its own address may; if that page is the \
-             engine's own behind a proxy, write its address as `server {{ public-url \"…\" }}`"
+            "{who} may not use this engine; only pages of its own origin may; if that page is the \
+             engine's own, served by a proxy, write its address as `server {{ public-url \"…\" }}`"
         ),
     )
 }

@@ -102,7 +102,7 @@ fn kept(response: &http::Response, reply: Reply, content_type: bool) -> Reply {
 
 fn said_by_status(status: u16) -> &'static str {
     match status {
-        404 => "nothing is at this path",
+        404 => "there is nothing at this path",
         405 => "this path does not support this method",
         _ => "the request was not processed",
     }
@@ -163,7 +163,7 @@ mod tests {
     fn what_the_router_does_not_know_is_a_problem_in_words() {
         let (status, reply, text) = ask("GET /nowhere", "", "");
         assert_eq!((status, reply.header("content-type")), (404, Some("application/problem+json")));
-        assert!(text.contains("nothing is at this path"), "{text}");
+        assert!(text.contains("there is nothing at this path"), "{text}");
         assert_eq!(ask("DELETE /events", "", "").0, 405);
     }
 }

@@ -349,11 +349,11 @@ fn unknown_path(path: &str, own: &[String]) -> Reply {
     let without_slash = path.strip_suffix('/').filter(|it| all.contains(it));
     let help = match without_slash.or_else(|| nearest(&shown, all)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if own.is_empty() => "there is the page at `/`, and `/api/…`".to_owned(),
+        None if own.is_empty() => "try the page at `/`, or `/api/…`".to_owned(),
         None => {
             let listed = own.iter().take(PATHS_SHOWN).map(|it| format!("`{it}`, "));
             format!("there is {}and `/api/…`", listed.collect::<String>())
         }
     };
-    ProblemDetails::new(404, format!("nothing is at `{shown}`; {help}")).into()
+    ProblemDetails::new(404, format!("there is nothing at `{shown}`; {help}")).into()
 }

@@ -35,7 +35,7 @@ const fn any_of(name: &'static str, says: &'static str) -> PathParameter {
 const SINCE: PathParameter = one("since", "from this time on: RFC 3339, or `-1h` for an hour ago");
 const UNTIL: PathParameter = one("until", "up to this time");
 const LIMIT: PathParameter = one("limit", "at most this many rows, 1 to 1000; default 100");
-const CURSOR: PathParameter = one("cursor", "the `next` of the page before");
+const CURSOR: PathParameter = one("cursor", "the `next` of the previous page");
 
 const EVENTS: &[PathParameter] = &[
     any_of("type", "only events of this type"),
@@ -89,12 +89,12 @@ const LETTERS: &[PathParameter] = &[
     one("what", "rejected, event or delivery"),
     one("stage", "only letters of this stage"),
     one("source", "only letters of events from this source"),
-    one("class", "only letters of this class of faults"),
+    one("class", "only dead letters with this class of fault"),
     one("event_id", "only letters of the event with this id"),
     SINCE,
     UNTIL,
     LIMIT,
-    one("before", "the `next` of the page before"),
+    one("before", "the `next` of the previous page"),
 ];
 
 const JSON: &str = "application/json";
@@ -115,7 +115,7 @@ pub(super) const PATHS: &[PathRow] = &[
     row("/", READ, "text/html", "The page", &[]),
     row("/healthz", READ, TEXT, "Whether the process answers", &[]),
     row("/readyz", READ, JSON, "Whether the engine accepts events, and what is not working", &[]),
-    row("/metrics", READ, TEXT, "Figures for Prometheus", &[]),
+    row("/metrics", READ, TEXT, "Metrics in the format of Prometheus", &[]),
     row("/openapi.json", READ, JSON, "This description", &[]),
     row("/api/page/:file", READ, "text/javascript", "", &[]),
     row("/api/events", READ, JSON, "Stored events", EVENTS),
@@ -123,7 +123,7 @@ pub(super) const PATHS: &[PathRow] = &[
         "/api/stream",
         READ,
         "text/event-stream",
-        "Stored events as they become visible; those that come at the same time are sent together",
+        "Stored events as they become visible; events that arrive at the same time are sent together",
         STREAM,
     ),
     row(

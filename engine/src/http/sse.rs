@@ -125,7 +125,7 @@ impl Stream {
             self.health.report(health::HealthProblem::degraded(FULL, reason).advise(advice));
             let seconds = retry.as_secs().max(1);
             let detail =
-                format!("{most} clients are connected, the most for this stream; {advice}");
+                format!("{most} clients are connected, the maximum for this stream; {advice}");
             return ProblemDetails::new(503, detail).retry_after(seconds).into();
         };
         let client = self.client(asked, place);
@@ -211,7 +211,7 @@ impl SseAsked {
                 "source" => asked.filter.sources.push(value),
                 "priority" => {
                     let level = Priority::parse(&value);
-                    let level = level.ok_or("`priority` is low, normal, high or critical")?;
+                    let level = level.ok_or("`priority` must be low, normal, high or critical")?;
                     asked.filter.priorities.push(level);
                 }
                 "where" => {
@@ -221,7 +221,8 @@ impl SseAsked {
                 "last_event_id" if value.is_empty() => {}
                 "last_event_id" => asked.last_id = Some(LastId::read(&value)),
                 "replay" => {
-                    let count = number(&value).ok_or("`replay` is a whole number of events")?;
+                    let count =
+                        number(&value).ok_or("`replay` must be a whole number of events")?;
                     asked.replay = Some(usize::try_from(count).unwrap_or(usize::MAX));
                 }
                 _ => {

@@ -33,7 +33,11 @@ impl TapRequest {
             match name.as_str() {
                 "stage" => stage = Some(value),
                 "at" => side = TapSide::parse(&value).ok_or("`at` must be in or out")?,
-                _ => return Err(format!("there is no `{name}`; there are stage and at")),
+                _ => {
+                    return Err(format!(
+                        "`{name}` is not a parameter; the parameters are stage and at"
+                    ));
+                }
             }
         }
         Ok(TapRequest { stage: stage.ok_or("`stage` is missing: the name of a stage")?, side })
@@ -47,7 +51,7 @@ pub(super) fn open(engine: &Arc<Engine>, request: &Request<'_>) -> Reply {
         Err(detail) => return ProblemDetails::new(400, detail).into(),
     };
     let Some(tap) = engine.generation().taps.open(&asked.stage, asked.side) else {
-        let detail = format!("{TAPS_MAX} clients already look on at stages");
+        let detail = format!("{TAPS_MAX} clients are already watching stages, the maximum");
         return ProblemDetails::new(503, detail).retry_after(1).into();
     };
     // Behind the opening, so that a reload between the two is noticed by one of them.
@@ -149,7 +153,7 @@ mod tests {
         for (query, told) in [
             ("", "`stage` is missing: the name of a stage"),
             ("stage=a&at=up", "`at` must be in or out"),
-            ("stage=a&type=b", "there is no `type`; there are stage and at"),
+            ("stage=a&type=b", "`type` is not a parameter; the parameters are stage and at"),
             ("stage=%ff", "the query cannot be read"),
         ] {
             assert_eq!(TapRequest::read(query), Err(told.to_owned()), "{query}");

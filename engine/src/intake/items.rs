@@ -90,7 +90,7 @@ pub fn spread(
     };
     if max < items.len() {
         let detail = format!(
-            "`{}` has {} items, and one request or message may be at most {ITEMS_MAX} events; send \
+            "`{}` has {} items, but a request or message may contain at most {ITEMS_MAX} events; send \
              them in parts",
             each.text(),
             items.len(),
@@ -152,7 +152,7 @@ fn whole_of(
 
 fn refused(plan: &Plan, wrong: Vec<Violation>) -> Rejection {
     let is_kept = plan.validate.on_invalid == OnInvalid::DeadLetter;
-    let detail = "the message cannot be taken apart".to_owned();
+    let detail = "the message cannot be split into items".to_owned();
     Rejection { violations: wrong, ..Rejection::plain(422, detail, is_kept) }.of_whole()
 }
 

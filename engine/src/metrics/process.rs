@@ -35,7 +35,7 @@ pub fn write(text: &mut MetricsText) {
     if let Ok(limits) = fs::read_to_string("/proc/self/limits")
         && let Some(most) = number_of(&limits, "Max open files")
     {
-        text.gauge("process_max_fds", "Most open descriptors", most);
+        text.gauge("process_max_fds", "Maximum number of open file descriptors", most);
     }
 }
 

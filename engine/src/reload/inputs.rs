@@ -23,8 +23,9 @@ pub(super) fn note(health: &Arc<Health>, inputs: &FileInputs, generation: u64) {
                 part.clear(UNUSABLE);
                 continue;
             };
-            let advice =
-                format!("correct the file; generation {generation} keeps the {what} it has");
+            let advice = format!(
+                "correct the file; generation {generation} keeps using the previous {what}"
+            );
             part.report(HealthProblem::degraded(UNUSABLE, reason.clone()).advise(advice));
         }
     }

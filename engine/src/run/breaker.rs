@@ -1,4 +1,4 @@
-//! A circuit breaker: what does not answer is not asked for a while.
+//! A circuit breaker: stops calling a service that keeps failing.
 //!
 //! Closed, it counts faults; open, it lets nothing through; after `open-for` it lets probes
 //! through, and closes with as many good answers as `probes` says (Nygard, "Release It!").
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Most answers that are remembered for a ratio.
 const ANSWERS_MAX: usize = 10_000;
 
-/// The breaker of one stage or outlet. Times are of the monotonic clock.
+/// The breaker of one stage or target. Times are of the monotonic clock.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     settings: Breaker,

@@ -27,8 +27,9 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>, given_up: usiz
     let Err(fault) = result else { return has_succeeded(health) };
     // A fault of the delivery says so by itself.
     if 0 < given_up && fault.class == FaultClass::Transient {
-        let reason = format!("a delivery was given up and is a dead letter: {}", fault.reason);
-        let advice = "redrive it when the cause is fixed";
+        let reason =
+            format!("a delivery failed for good and is now a dead letter: {}", fault.reason);
+        let advice = "redrive it once the cause is fixed";
         health.report(HealthProblem::degraded(GIVEN_UP, reason).advise(advice));
     }
     let advice = match fault.class {
@@ -37,7 +38,7 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>, given_up: usiz
         }
         FaultClass::Transient => "deliveries are retried according to the policy",
         FaultClass::Permanent => {
-            "the delivery is a dead letter; redrive it when the cause is fixed"
+            "the delivery is a dead letter; redrive it once the cause is fixed"
         }
     };
     health.report(problem(fault).advise(advice));

@@ -46,13 +46,13 @@ static WHEN_SAID: LazyLock<Arc<str>> = LazyLock::new(|| WHEN_IS_FALSE.into());
 pub enum Disposition {
     /// To be stored and sent on.
     Finished(RoutedEvent),
-    /// Let go, for this reason.
+    /// Dropped, for this reason.
     Discarded(Event, Arc<str>),
     /// Set aside.
     Dead(Event, DeadEnd),
 }
 
-/// Why an event is set aside.
+/// Why an event becomes a dead letter.
 #[derive(Debug)]
 pub struct DeadEnd {
     /// The stage that gave up.
@@ -116,7 +116,7 @@ pub struct EventRun {
     is_judged: bool,
 }
 
-/// The time of the local stages of one pass, one behind the other: each begins where the one before
+/// The time of the local stages of one pass, in sequence: each begins where the one before
 /// it has ended, so the clock is read once for each of them.
 struct PassClock {
     clock: Arc<dyn Clock>,

@@ -5,7 +5,7 @@ use compiler::spec;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The rate of one stage, outlet or key. Times are of the monotonic clock.
+/// The rate of one stage, target or key. Times are of the monotonic clock.
 #[derive(Debug)]
 pub struct RateLimiter {
     /// Time that one call stands for.

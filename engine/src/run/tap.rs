@@ -1,4 +1,4 @@
-//! Looking on at one stage while the engine runs: events as they go in, or as they come out.
+//! Watching one stage while the engine runs: events as they enter it, or as they leave it.
 //!
 //! *Invariant:* no event waits for who looks on: what does not fit is left out and counted.
 //! *Invariant:* while nobody looks on, a stage pays one load for it.
@@ -50,7 +50,7 @@ pub struct TappedEvent {
     pub result: Option<StageResult>,
 }
 
-/// Everybody who looks on, over all generations of an engine.
+/// All taps, across all generations of an engine.
 #[derive(Debug, Default)]
 pub struct StageTaps {
     count: AtomicUsize,

@@ -38,7 +38,7 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
         add(format!("filter {name} drops"), span, format!("filter {name}: never drops an event"));
         if let Some(when) = &filter.when {
             let missed = format!("filter {name}: `when` is never false");
-            add(format!("filter {name} passes by"), &when.span, missed);
+            add(format!("filter {name} is skipped"), &when.span, missed);
         }
     }
     for stage in spec.enrichments.iter().filter(|enrichment| !enrichment.is_disabled) {

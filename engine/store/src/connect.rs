@@ -113,7 +113,7 @@ fn refuse_log_elsewhere(connection: &Connection, files: &StoreFiles) -> Result<(
     match names.into_iter().find(|name| files.left_its_log_at(name)) {
         None => Ok(()),
         Some(name) => Err(OpenFault::Open(OpenError::Io(format!(
-            "the log of {} is beside its other name {}; start the engine with that path once, or \
+            "the log of {} is next to its other name {}; start the engine once with that path, or \
              move the log away to discard its content",
             files.path().display(),
             name.display()
@@ -205,7 +205,7 @@ fn refuse_newer(connection: &Connection) -> Result<(), OpenFault> {
     let found = version(connection)?;
     if MIGRATIONS.len() < found {
         return Err(OpenFault::Open(OpenError::Newer(format!(
-            "the store has version {found}, and this engine knows {}; use a newer engine",
+            "the store has version {found}, but this engine supports versions up to {}; use a newer engine",
             MIGRATIONS.len()
         ))));
     }

@@ -153,7 +153,7 @@ impl Writer {
         let mut losses = Vec::new();
         if kept < 2 * gone {
             losses.push(format!(
-                "delete {} of the {} events that the rules before it keep",
+                "delete {} of the {} events that the previous rules keep",
                 grouped(gone),
                 grouped(kept)
             ));
@@ -173,7 +173,8 @@ impl Writer {
             return self.put_in_force();
         }
         let until = self.env.clock.wall().plus(grace);
-        let reason = format!("the new `retention` would {}; waiting", losses.join(", and "));
+        let reason =
+            format!("the new `retention` would {}; it is not in effect", losses.join(", and "));
         let problem =
             HealthProblem::degraded("retention-pending", format!("{reason} until {until}"));
         let advice = "change the file back before then if this is not intended";

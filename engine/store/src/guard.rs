@@ -222,7 +222,7 @@ impl Writer {
             }
             StoreTrouble::ReadOnly => self.status.block(Obstacle::ReadOnly, &reason),
             StoreTrouble::Io | StoreTrouble::Unwritten => {
-                let advice = "look in the kernel's log for a failing disk; the next start recovers \
+                let advice = "check the kernel log for a failing disk; the next start recovers \
                               all acknowledged events";
                 self.status.fail(StoreTrouble::Io, "store-io", reason, advice);
             }

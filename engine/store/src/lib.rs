@@ -217,7 +217,7 @@ impl Store {
         Ok(committed.receipts)
     }
 
-    /// Nobody writes any more: the store was closed, or the reason why not.
+    /// The fault of a store that accepts no more writes: it was closed, or it broke.
     fn gone(&self) -> StoreFault {
         self.shared.status.broken().unwrap_or_else(StoreFault::closed)
     }

@@ -1,4 +1,4 @@
-//! Whether and when somebody is told: what the file says for each notifier, as far as it is decided
+//! Whether and when a notification is sent: the rules of each notifier, as far as they are applied
 //! in the transaction of an event.
 
 use super::record::NewDelivery;
@@ -25,7 +25,7 @@ choice! {
 /// The most nodes of quiet hours that one notifier has: a delivery keeps a bit for each.
 pub const QUIET_MAX: usize = 32;
 
-/// What one notifier says about whether and when.
+/// The rules of one notifier that the writer applies.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NotifyRules {
     /// Its name.
@@ -93,10 +93,10 @@ pub struct Recovery {
     pub is_routed: bool,
 }
 
-/// Hours in which nobody is told.
+/// Hours in which nobody is notified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuietRule {
-    /// Which.
+    /// The hours.
     pub hours: QuietHours,
     /// What becomes of a message meanwhile.
     pub excess: Excess,

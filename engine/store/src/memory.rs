@@ -53,7 +53,7 @@ pub struct Step {
     pub kept: Option<String>,
     /// When to look again, by the time of events.
     pub due: Option<Timestamp>,
-    /// Whether the event is let go.
+    /// Whether the event is dropped.
     pub is_dropped: bool,
     /// Whether the event came too late to count.
     pub is_late: bool,

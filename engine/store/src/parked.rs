@@ -93,9 +93,9 @@ impl Writer {
                 1 => "1 delivery is parked".to_owned(),
                 count => format!("{count} deliveries are parked"),
             };
-            let reason = format!("{what}: no sink or notifier of this name runs");
+            let reason = format!("{what}: no sink or notifier with this name is running");
             let advice =
-                "they are kept, and delivered when the file has it again and it is not disabled";
+                "they are kept, and delivered once the file has it again and it is enabled";
             let part = self.env.health.part(PartRole::Target, target.clone());
             part.report(HealthProblem::degraded(PARKED, reason).advise(advice));
         }

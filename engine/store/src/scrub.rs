@@ -262,7 +262,7 @@ fn events(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>,
 /// An index that does not know a row hides it, and one that knows a row that is not there has lost
 /// it: neither can be told from a store that never had it.
 fn out_of_step(index: &str, number: i64) -> StoreFault {
-    let reason = format!("the index {index} and its table disagree about {number}");
+    let reason = format!("the index {index} does not match its table at {number}");
     StoreFault::damaged_database(&reason)
 }
 

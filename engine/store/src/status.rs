@@ -240,7 +240,7 @@ impl StoreStatus {
             StoreTrouble::TextIndex => self.note_damaged_index(),
             StoreTrouble::Io => {
                 let reason = format!("a part of {} cannot be read: {fault}", self.label);
-                let advice = "look in the kernel's log for a failing disk, and save a copy";
+                let advice = "check the kernel log for a failing disk, and save a copy";
                 self.store
                     .report(HealthProblem::degraded("store-unreadable", reason).advise(advice));
             }

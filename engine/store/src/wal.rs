@@ -198,10 +198,10 @@ impl Writer {
         let reason = match stuck.is_foreign {
             true => format!(
                 "another program has been reading {path} since {since}, so its log cannot be \
-                 emptied; it has {size} MiB"
+                 emptied; it is {size} MiB"
             ),
             false => {
-                format!("queries keep the log of {path} from being emptied; it has {size} MiB")
+                format!("queries keep the log of {path} from being emptied; it is {size} MiB")
             }
         };
         let problem = match is_full {

@@ -20,7 +20,7 @@ pub fn settled(response: &FetchResponse, now: Timestamp) -> Result<(), Fault> {
 pub fn fault_of(response: &FetchResponse, now: Timestamp) -> Fault {
     let status = response.status;
     let reason = match status {
-        300..=399 => format!("the response is {status}, a redirect, and those are not followed"),
+        300..=399 => format!("the response is {status}; redirects are not followed"),
         _ => format!("the response is {status}"),
     };
     let retry_after = header(response, "retry-after").and_then(|header| wait_of(header, now));

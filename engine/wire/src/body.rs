@@ -142,7 +142,7 @@ fn check_framing(head: &Response<()>) -> Result<(), Fault> {
         return Err(malformed("it has both a length and a transfer encoding"));
     }
     if head.version() == Version::HTTP_10 {
-        return Err(malformed("it has a transfer encoding, which HTTP/1.0 does not know"));
+        return Err(malformed("it has a transfer encoding, which HTTP/1.0 does not support"));
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(malformed("it has a transfer encoding other than chunked"));

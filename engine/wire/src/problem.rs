@@ -134,7 +134,7 @@ fn identity_fault(error: &io::Error) -> Option<Fault> {
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
-        | AlertDescription::AccessDenied => "the server does not take the client's certificate",
+        | AlertDescription::AccessDenied => "the server does not accept the client's certificate",
         _ => return None,
     };
     Some(Fault { class: FaultClass::Configuration, ..Fault::permanent(reason) })

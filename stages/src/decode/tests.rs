@@ -185,7 +185,7 @@ fn what_is_wrong_with_decode_is_told_at_once() {
             vec![
                 "E0104 there is no column `c`",
                 "E0104 there is no column `d`",
-                "E0101 `yyy` means nothing in the pattern `yyy`",
+                "E0101 `yyy` is not a valid field in the pattern `yyy`",
             ],
         ),
         ("decode csv x { columns a; }", vec!["E0016 only `decode regex` takes a pattern"]),
@@ -198,7 +198,10 @@ fn what_is_wrong_with_decode_is_told_at_once() {
             vec!["E0009 the pattern is larger than 1024 KiB when compiled"],
         ),
         ("decode logfmt { number a; time a; }", vec!["E0016 `a` has a type already"]),
-        ("decode logfmt { time a \"HH:mm\"; }", vec!["E0101 no time can be read by `HH:mm`"]),
+        (
+            "decode logfmt { time a \"HH:mm\"; }",
+            vec!["E0101 `HH:mm` does not describe a whole time"],
+        ),
         ("decode syslog { time time; }", vec!["E0010 `time` has no effect with `decode syslog`"]),
         ("decode json { number a; }", vec!["E0010 `number` has no effect with `decode json`"]),
         ("decode logfmt { header; }", vec!["E0010 `header` has no effect with `decode logfmt`"]),

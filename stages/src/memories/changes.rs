@@ -16,7 +16,7 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("one value for all events"),
-    NodeRow::new("value", "an event passes when this differs from the last one that passed, in the order in which events come")
+    NodeRow::new("value", "an event passes if this value differs from that of the last event that passed, in order of arrival")
         .examples(&[r#"value "data.state""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),

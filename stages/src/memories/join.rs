@@ -18,11 +18,11 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("all events"),
-    NodeRow::new("first", "what the first event is; it has to come first, too, and of several that wait the earliest counts")
+    NodeRow::new("first", "the condition of the first event, which must also arrive first; if several wait, the earliest one is used")
         .examples(&[r#"first "event.type == 'motion'""#])
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])
         .required(),
-    NodeRow::new("then", "what the second event is, and how long after the first one it may come")
+    NodeRow::new("then", "the condition of the second event, and how long after the first one it may arrive")
         .examples(&[
             r#"then "event.type == 'face'" within="30s""#,
             r#"then "event.type == 'face'" within="30s" by=arrival"#,
@@ -30,7 +30,7 @@ pub const NODES: &[NodeRow] = &[
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])
         .props(&[Prop::required("within", SPAN), BY])
         .required(),
-    NodeRow::new("emit", "the type of the event that is sent when both came, and of the one that is sent when the second did not")
+    NodeRow::new("emit", "the type of the event to send when both have arrived, and of the one to send when the second has not")
         .examples(&["emit visit.recognised missed=visit.unknown"])
         .args(&[Arg::one("type", ValueKind::Literal)])
         .props(&[Prop::new("missed", ValueKind::Literal)])

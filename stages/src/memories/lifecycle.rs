@@ -22,7 +22,7 @@ const CONDITION: &[Prop] = &[Prop::required("when", ValueKind::Expr(Roots::EVENT
 pub const NODES: &[NodeRow] = &[
     NodeRow::new(
         "key",
-        "events with the same key are of the same visit; an event whose key is null is of none",
+        "events with the same key belong to one visit; an event whose key is null belongs to none",
     )
     .examples(&[r#"key "data.id""#])
     .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
@@ -37,14 +37,14 @@ pub const NODES: &[NodeRow] = &[
     .required(),
     NodeRow::new(
         "update",
-        "which other events are of a visit; one that comes before any `start` starts it",
+        "which other events belong to a visit; one that arrives before any `start` starts it",
     )
     .examples(&[r#"update when="event.type in ['object.update', 'face']""#])
     .props(CONDITION)
     .otherwise("every other event with the key"),
     NodeRow::new(
         "end",
-        "which events end a visit; one that comes late and happened before is still of it",
+        "which events end a visit; a late event that happened before the end still belongs to it",
     )
     .examples(&[r#"end when="event.type == 'object.end'""#])
     .props(CONDITION)

@@ -19,11 +19,11 @@ use store::{Emission, Moment};
 
 /// The children of its own.
 pub const NODES: &[NodeRow] = &[
-    NodeRow::new("key", "what is watched, one by one; an event whose key is null does not count")
+    NodeRow::new("key", "each key is watched separately; an event whose key is null is ignored")
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("all events together"),
-    NodeRow::new("hold", "sends an event when this holds for the duration of `for`, from the first event that meets it until one that does not")
+    NodeRow::new("hold", "sends an event when this condition has held for the duration of `for`: it begins with the first event that meets it, and ends with one that does not")
         .examples(&[
             r#"hold "event.type == 'open'" for="10m" again="10m""#,
             r#"hold "data.power < 5" for="60s" once-after="data.power > 10""#,
@@ -102,7 +102,7 @@ impl Kind for WatchMemory {
                 context
                     .diagnostics
                     .push(Rule::MissingNode, "a watch needs `hold` or `silent`")
-                    .at(fields.head(), "nothing says what to watch for")
+                    .at(fields.head(), "no condition is given")
                     .help("write `hold \"data.power < 5\" for=\"60s\"` or `silent \"5m\"`");
                 return None;
             }
@@ -154,11 +154,11 @@ fn read_expected(
     let problem = match what {
         Watched::Hold { .. } => Some((
             "`keys` has no effect on `hold`",
-            "remove it: what holds begins with an event; `silent` reports keys that never sent one",
+            "remove it: a condition can hold only from an event on; `silent` reports keys that never sent one",
         )),
         Watched::Silence if shape.key.is_empty() => Some((
             "`keys` needs a `key`",
-            "write which value of an event is such a key: `key \"event.subject\"`",
+            "say which value of an event is the key: `key \"event.subject\"`",
         )),
         Watched::Silence => None,
     };
@@ -239,7 +239,7 @@ pub(super) struct WatchKept {
     since: Option<i64>,
     /// Whether that was told.
     is_told: bool,
-    /// When it was told last.
+    /// When it was reported last.
     #[serde(default)]
     told: Option<i64>,
     /// Whether it may be told again.

@@ -31,7 +31,7 @@ const LATENESS: Prop =
 
 /// The children of its own.
 pub const NODES: &[NodeRow] = &[
-    NodeRow::new("key", "each key has windows of its own; an event whose key is null does not count")
+    NodeRow::new("key", "each key has its own windows; an event whose key is null is ignored")
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("one for all events"),
@@ -46,7 +46,7 @@ pub const NODES: &[NodeRow] = &[
     NodeRow::new("session", "a window that lasts until no event comes for the length of `gap`")
         .examples(&[r#"session gap="30s""#, r#"session gap="30s" by=arrival lateness="10s""#])
         .props(&[Prop::required("gap", SPAN), BY, LATENESS]),
-    NodeRow::new("aggregate", "what is made of the events, by the name that it has in the data of the event that is sent")
+    NodeRow::new("aggregate", "the aggregates to compute, each under the name that it gets in `data` of the sent event")
         .examples(&[r#"aggregate n="count()" worst="max(data.score)" users="distinct(data.user)""#])
         .open(ValueKind::Expr(Roots::AGGREGATE))
         .default("n=\"count()\""),
@@ -176,7 +176,7 @@ fn read_form(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(WindowFo
         context
             .diagnostics
             .push(Rule::MissingNode, "a window needs `tumbling`, `sliding` or `session`")
-            .at(fields.head(), "nothing says which events are counted together")
+            .at(fields.head(), "no window is given")
             .help("write `tumbling \"5m\"`, `sliding \"1m\"` or `session gap=\"30s\"`");
         return None;
     };
@@ -241,7 +241,7 @@ fn read_aggregates(
                 ),
             )),
             (_, true) => Some((
-                format!("`{name}` is in the data of the event already"),
+                format!("the event's data already has a field `{name}`"),
                 "give the aggregate another name".to_owned(),
             )),
             _ => None,

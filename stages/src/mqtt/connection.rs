@@ -250,7 +250,7 @@ impl BrokerLink {
                     }
                 }
                 LinkStep::Due if self.pinged.is_some() => {
-                    let reason = "the broker does not answer any more";
+                    let reason = "the broker no longer responds";
                     return Err(Fault::transient(Cause::Timeout, reason));
                 }
                 LinkStep::Due => self.ping()?,
@@ -335,7 +335,7 @@ impl BrokerLink {
             }
             Event::NotifyError(error) => return Err(protocol_fault(error)),
             Event::RequestClose => {
-                return Err(Fault::transient(Cause::Other, "the broker breaks the protocol"));
+                return Err(Fault::transient(Cause::Other, "the broker violates the protocol"));
             }
             // Pings are ours, and numbers are released by what is settled.
             Event::RequestTimerReset { .. }
@@ -538,11 +538,11 @@ impl BrokerLink {
         let qos_max = self.limits.qos_max;
         if qos_max < message.qos {
             return Err(configuration(format!(
-                "the broker takes at most QoS {qos_max}; write `qos={qos_max}`"
+                "the broker supports at most QoS {qos_max}; write `qos={qos_max}`"
             )));
         }
         if message.is_retained && !self.limits.keeps_retained {
-            let reason = "the broker keeps no retained messages; write `retain=#false`";
+            let reason = "the broker does not support retained messages; write `retain=#false`";
             return Err(configuration(reason));
         }
         Ok(())
@@ -645,7 +645,7 @@ impl BrokerLink {
                     self.output.extend(packet.to_continuous_buffer());
                 }
                 Event::NotifyError(MqttError::PacketTooLarge) => {
-                    return Err(Fault::permanent("it is larger than the broker takes"));
+                    return Err(Fault::permanent("it exceeds the broker's limit"));
                 }
                 Event::NotifyError(error) => return Err(unwritten(error)),
                 _ => {}
@@ -767,7 +767,7 @@ fn protocol_fault(error: MqttError) -> Fault {
         MqttError::PacketTooLarge => {
             "the broker sent a message that is larger than `max-packet`".to_owned()
         }
-        error => format!("the broker breaks the protocol: {}", words(&error.to_string())),
+        error => format!("the broker violates the protocol: {}", words(&error.to_string())),
     };
     Fault::transient(Cause::Other, reason)
 }
@@ -797,7 +797,7 @@ fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
         // Whether anybody has subscribed is not our concern.
         0..0x80 => return Ok(()),
         0x87 => configuration(refused("this client may not publish on its topic")),
-        0x90 => Fault::permanent(refused("it does not take such a topic")),
+        0x90 => Fault::permanent(refused("it does not accept this topic")),
         0x95 => Fault::permanent(refused("it is too large")),
         0x99 => Fault::permanent(refused("its payload does not match the declared format")),
         0x97 => Fault::transient(Cause::Other, refused("a quota is used up")),

@@ -247,7 +247,7 @@ impl EntitySettings {
         };
         let is_unclear = own_topic.is_none() && topic.is_some_and(depends) && !depends(device);
         if is_unclear {
-            let message = "on which topic this entity is published depends on the event";
+            let message = "the topic of this entity depends on the event";
             let help = "add `topic=`, or make the device's id of the event: `discovery \"{{ event.subject }}\"`";
             context
                 .diagnostics
@@ -305,7 +305,7 @@ fn is_of_id(letter: char) -> bool {
 fn wrong_id(scalar: &Scalar<'_>, context: &mut Context<'_>) {
     context
         .diagnostics
-        .push(Rule::WrongArgument, "Home Assistant does not take this as an id")
+        .push(Rule::WrongArgument, "Home Assistant does not accept this as an id")
         .at(scalar.span(), "not only letters, digits, `_` and `-`")
         .help("write an id such as `garden-pump`; `name=` says how it is shown");
 }
@@ -322,7 +322,7 @@ impl DeviceWriter {
         let text = |text: &Ready| match (text.fixed(), scope) {
             (Some(fixed), _) => fixed.to_owned(),
             (None, Some(scope)) => text.render(scope),
-            (None, None) => unreachable!("only what is fixed is announced without an event"),
+            (None, None) => unreachable!("only a fixed device can be announced without an event"),
         };
         let shown = text(&self.id);
         let id: String = shown.chars().map(|it| if is_of_id(it) { it } else { '_' }).collect();

@@ -327,7 +327,8 @@ impl Publisher {
         drop(refused);
         let reason = format!("cannot publish on {topic}: {}", fault.reason);
         let problem = HealthProblem::degraded(REFUSED, reason).about(topic.to_owned());
-        health.report(problem.advise("allow the user to publish there; it is tried again later"));
+        health
+            .report(problem.advise("allow the user to publish there; it is retried automatically"));
     }
 
     fn late(&self) -> Fault {

@@ -159,7 +159,7 @@ fn is_refused(services: &Services, fault: &Fault) -> bool {
 
 fn missing(services: &Services, why: &str) {
     let problem = HealthProblem::degraded(CODE, format!("sent without the attachment: {why}"));
-    services.health.report(problem.advise("messages are sent all the same"));
+    services.health.report(problem.advise("messages are still sent, without it"));
 }
 
 impl Attach {
@@ -275,7 +275,7 @@ impl Attach {
                 fetch_url(url, services, timeout, bytes_max).await
             }
             OpenAttachment::File { folder, path } => {
-                let none = || MissingFile::Never("the event gives no name of a file".to_owned());
+                let none = || MissingFile::Never("the event yields no file name".to_owned());
                 let path = path_of(path, &scope).ok_or_else(none)?;
                 let read = read_file(folder.join(path), services, bytes_max);
                 let read = within(&*services.env.clock, timeout, read).await;
@@ -498,14 +498,14 @@ mod tests {
         services.env.pools = Pools::inline();
         let file = fetched(&attach, "a.jpg", &services).unwrap();
         assert_eq!((&*file.name, file.media, &*file.bytes), ("a.jpg", "image/jpeg", JPEG));
-        let refused = "sent without the attachment: the event gives no name of a file";
+        let refused = "sent without the attachment: the event yields no file name";
         for id in ["../secret", "..", "", "a/../../secret", "/etc/passwd", ".hidden", "a\0b"] {
             assert_eq!(fetched(&attach, id, &services), Err(refused.to_owned()), "{id:?}");
         }
         let missing = fetched(&attach, "none.jpg", &services).unwrap_err();
         assert!(missing.ends_with("the file is not there"), "{missing}");
         let large = fetched(&attach, "large", &services).unwrap_err();
-        assert!(large.ends_with("it has 65 bytes; at most 64 are read"), "{large}");
+        assert!(large.ends_with("it is 65 bytes long; the maximum is 64"), "{large}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn check_words(expr: &Expr, from: &Scalar<'_>, context: &mut Context<'_>) {
         context
             .diagnostics
             .push(Rule::UnknownWord, format!("`{literal}` is not a level").replace('"', "'"))
-            .at(from.part_span(place), "counts as not given")
+            .at(from.part_span(place), "is treated as not set")
             .help(format!("{near}The words are: {}", Level::WORDS.join(", ")));
     }
 }
@@ -81,7 +81,7 @@ impl LevelSetting {
         })
     }
 
-    /// That of one event. What an expression gives that is not a level counts as not given.
+    /// That of one event. What an expression gives that is not a level is treated as not set.
     pub(super) fn of(&self, priority: Priority, scope: &Scope<'_>) -> Level {
         let by_priority = || Level::of_text(priority.word()).unwrap_or(Level::Default);
         match self {

@@ -61,7 +61,7 @@ const NODES: &[NodeRow] = &[
         Prop::new("expire", RETRY).default("\"1h\""),
     ])
     .otherwise("retry=\"1m\" expire=\"1h\""),
-    NodeRow::new("url", "the server of the API")
+    NodeRow::new("url", "the base URL of the Pushover API")
         .examples(&[r#"url "http://127.0.0.1:8082""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("\"https://api.pushover.net\""),

@@ -72,7 +72,7 @@ impl AnswerForm {
         let status = meant(&self.words(response, body).unwrap_or_default());
         let meant = FetchResponse { status, ..response.clone() };
         let fault = answer::fault_of(&meant, services.env.clock.wall());
-        Fault { reason: "the service did not take it".to_owned(), ..fault }
+        Fault { reason: "the service did not accept it".to_owned(), ..fault }
     }
 
     fn words(&self, response: &FetchResponse, body: &Value) -> Option<String> {

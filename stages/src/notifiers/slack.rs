@@ -97,7 +97,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"channel "C0123456789""#, r##"channel "#door" (env)"SLACK_CHANNEL""##])
         .args(&[Arg::some("channel", ValueKind::Text)])
         .otherwise("none; without it, `url` is required"),
-    NodeRow::new("api", "the server of the bot's methods")
+    NodeRow::new("api", "the base URL of the Slack API")
         .examples(&[r#"api "https://slack-gov.com/api""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("\"https://slack.com/api\""),
@@ -496,7 +496,7 @@ mod tests {
         ] {
             let fault = fault(200, &[], error);
             assert_eq!((fault.class, &fault.cause), (class, &Cause::Status(status)), "{error}");
-            assert_eq!(fault.reason, format!("the service did not take it: {error}"));
+            assert_eq!(fault.reason, format!("the service did not accept it: {error}"));
         }
         for status in [200, 429] {
             let busy = fault(status, &[("retry-after", "30")], "ratelimited");

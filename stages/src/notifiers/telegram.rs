@@ -48,7 +48,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"chat "-1001234567890""#, r#"chat (env)"CHAT_EVA" (env)"CHAT_MAX""#])
         .args(&[Arg::some("chat", ValueKind::Text)])
         .required(),
-    NodeRow::new("url", "the server of the Bot API")
+    NodeRow::new("url", "the base URL of the Bot API")
         .examples(&[r#"url "http://127.0.0.1:8081""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("\"https://api.telegram.org\""),

@@ -50,7 +50,7 @@ const NODES: &[NodeRow] = &[
         .examples(&["cloudevents structured", "cloudevents binary"])
         .args(&[Arg::one("mode", ValueKind::Word(CloudEventMode::WORDS))])
         .otherwise("off"),
-    NodeRow::new("batch", "how many events one request may hold; what waits is sent together, and nothing waits for more. One that the service rejects is sent in parts, until those that it takes are apart from the others")
+    NodeRow::new("batch", "the most events in one request; waiting events are sent together, but no event waits for a batch to fill. A batch that the service rejects is sent again in parts, until the accepted events are separated from the others")
         .examples(&["batch 100", "batch 200 as=lines"])
         .args(&[Arg::one("events", ValueKind::Int(2, 256))])
         .props(&[Prop::new("as", ValueKind::Word(BatchForm::WORDS)).default("array")])
@@ -285,10 +285,13 @@ fn check_shared(
     for (name, label, text) in headers.chain([url]).filter(|shared| reads_event(shared.2)) {
         context
             .diagnostics
-            .push(Rule::WrongArgument, format!("{name} reads one event of many"))
+            .push(
+                Rule::WrongArgument,
+                format!("{name} reads a single event, but the request has several"),
+            )
             .at(text.setting.span.clone(), label)
             .at(batch.clone(), "a request holds many events")
-            .help("move what it reads into `body`, or remove `batch`");
+            .help("put that value into `body`, or remove `batch`");
     }
 }
 
@@ -531,7 +534,10 @@ mod tests {
         assert_eq!((told, asked.url.as_str()), (Ok(()), "http://h/e-1/t?n=2&m="));
         for (text, message) in [
             ("url \"http://{{ data.n }}/x\"", "the host of a URL must be a literal in the file"),
-            ("url \"http://h/{{ event.id }}\"\nbatch 2", "the URL reads one event of many"),
+            (
+                "url \"http://h/{{ event.id }}\"\nbatch 2",
+                "the URL reads a single event, but the request has several",
+            ),
             ("url \"h.example/x\"", "`url` must be a URL"),
         ] {
             let found = testing::findings::<Webhook>(text);

@@ -109,7 +109,7 @@ impl Kind for FileSink {
             context
                 .diagnostics
                 .push(Rule::NoEffect, "`rotate` has no effect without `every` or `size`")
-                .at(rotate.name().span, "nothing says when")
+                .at(rotate.name().span, "no condition for rotating is given")
                 .help("write `rotate every=\"1d\"` or `rotate size=\"10MiB\"`, or remove it");
         }
         let rotate = Rotate {

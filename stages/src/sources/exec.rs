@@ -35,8 +35,8 @@ const NODES: &[NodeRow] = &[
     DECODE,
     NodeRow::new(
         "restart",
-        "when the program is started again after it has ended: after a second, and after a longer \
-         time each time that it fails",
+        "when to restart the program after it has ended: after one second, and after a longer \
+         wait after each further failure",
     )
     .examples(&["restart on-failure"])
     .args(&[Arg::one("when", ValueKind::Word(Restart::WORDS))])

@@ -57,7 +57,7 @@ const NODES: &[NodeRow] = &[
     .examples(&[r#"idempotency header="X-Request-Id""#])
     .props(&[Prop::required("header", ValueKind::Text)])
     .otherwise("off"),
-    NodeRow::new("respond", "how to answer one event that was accepted, or was already")
+    NodeRow::new("respond", "how to respond to a single event that is accepted or is a duplicate")
         .examples(&[
             "respond 200",
             r#"respond 200 { body "Deploying {{ data.text }}" }"#,

@@ -15,21 +15,23 @@ pub(super) const MESSAGE_MAX: usize = 1 << 20;
 pub(super) const BATCH_MAX: usize = 512;
 
 /// The child `decode`.
-pub(super) const DECODE: NodeRow =
-    NodeRow::new("decode", "what one event is: a line or the whole input, and what is in it")
-        .examples(&[
-            "decode json",
-            r##"decode regex #"^(?<client>[^ ]+) (?<status>[0-9]+)$"# { number status }"##,
-            r#"decode csv { columns at user database; header; time at "yyyy-MM-dd HH:mm:ss" }"#,
-            "decode logfmt { number duration; time ts; on-mismatch tag }",
-            "decode syslog",
-        ])
-        .args(&[
-            Arg::one("codec", ValueKind::Word(Codec::WORDS)),
-            Arg::optional("pattern", ValueKind::Literal),
-        ])
-        .children(&[decode::FIELDS])
-        .default("ndjson");
+pub(super) const DECODE: NodeRow = NodeRow::new(
+    "decode",
+    "what becomes one event (a line or the whole input), and how it is decoded",
+)
+.examples(&[
+    "decode json",
+    r##"decode regex #"^(?<client>[^ ]+) (?<status>[0-9]+)$"# { number status }"##,
+    r#"decode csv { columns at user database; header; time at "yyyy-MM-dd HH:mm:ss" }"#,
+    "decode logfmt { number duration; time ts; on-mismatch tag }",
+    "decode syslog",
+])
+.args(&[
+    Arg::one("codec", ValueKind::Word(Codec::WORDS)),
+    Arg::optional("pattern", ValueKind::Literal),
+])
+.children(&[decode::FIELDS])
+.default("ndjson");
 
 /// The child `decode` of a source whose messages are JSON unless it is written.
 pub(super) const DECODE_TEXT: NodeRow = NodeRow::new(

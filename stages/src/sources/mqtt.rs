@@ -223,7 +223,7 @@ fn overlaps(
     let Some(other) = earlier.iter().find(both) else { return false };
     diagnostics
         .push(Rule::WrongArgument, "two topics of this source overlap")
-        .at(topic.span.clone(), "takes messages that the other one takes")
+        .at(topic.span.clone(), "matches messages that the other one matches")
         .at(other.span.clone(), "the other one")
         .help("remove one of them: a broker may send such a message twice");
     true
@@ -293,7 +293,7 @@ impl SourceKind for MqttSource {
             return Some(Err("which topic does it come on?".to_owned()));
         };
         let Some(index) = settings.taking(&topic) else {
-            return Some(Err(format!("nothing of this source takes the topic `{topic}`")));
+            return Some(Err(format!("no `topic` of this source matches `{topic}`")));
         };
         let qos = settings.topics[index].qos;
         Some(Ok(settings.message(index, &topic, body, qos, false)))
@@ -525,7 +525,7 @@ impl<'a> LinkRun<'a> {
         } else {
             if is_kept && self.memory.is_known() {
                 let reason = format!(
-                    "the broker has lost the session of `{}`: what was sent to it meanwhile is missing",
+                    "the broker has lost the session of `{}`: messages sent in the meantime are missing",
                     self.source.broker.client_id
                 );
                 let problem = HealthProblem::degraded(SESSION_LOST, reason);

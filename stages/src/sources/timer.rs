@@ -42,7 +42,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"every "10m""#, r#"every "10m" jitter="30s""#])
         .args(&[Arg::one("duration", EVERY)])
         .props(&[Prop::new("jitter", JITTER)]),
-    NodeRow::new("catch-up", "which ticks are sent later that were due while the engine was down: none, the last one, or all (the newest 1,000)")
+    NodeRow::new("catch-up", "which ticks missed while the engine was down are sent afterwards: none, the last one, or all (at most the newest 1,000)")
         .examples(&["catch-up last"])
         .args(&[Arg::one("ticks", ValueKind::Word(CatchUp::WORDS))])
         .default("none"),
@@ -120,7 +120,7 @@ fn read_schedule(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Sched
             context
                 .diagnostics
                 .push(Rule::MissingNode, "a timer needs `cron` or `every`")
-                .at(fields.head(), "nothing says when it ticks")
+                .at(fields.head(), "no schedule is given")
                 .help("write `cron \"30 7 * * 1-5\"` or `every \"10m\"`");
             None
         }
@@ -203,7 +203,7 @@ fn check_type(fields: &Fields<'_>, per: Option<&Table>, context: &mut Context<'_
     context
         .diagnostics
         .push(Rule::MissingNode, "a timer needs `type`")
-        .at(fields.head(), "nothing says of which type its events are")
+        .at(fields.head(), "its events have no type")
         .help(format!("write `type {name}` in its block"));
 }
 

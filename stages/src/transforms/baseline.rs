@@ -42,7 +42,7 @@ const SCORE_MAX: f64 = 1000.0;
 const MAD_SCALE: f64 = 1.4826;
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("key", "each key has a baseline of its own; an event whose key is null has none")
+    NodeRow::new("key", "each key has its own baseline; an event whose key is null has none")
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
@@ -55,7 +55,7 @@ const NODES: &[NodeRow] = &[
     .required(),
     NodeRow::new(
         "method",
-        "how what is usual is computed: `ewma` is a mean in which a value has half its weight after `half-life`; `mad` is the median of the last `window` values (200), which single outliers do not move; `seasonal` is an `ewma` for each hour of the week, in the pipeline's zone",
+        "how the usual value is computed: `ewma` is a mean in which a value has half its weight after `half-life`; `mad` is the median of the last `window` values (200), which single outliers do not move; `seasonal` is an `ewma` for each hour of the week, in the pipeline's zone",
     )
     .examples(&[
         r#"method ewma half-life="24h""#,
@@ -171,7 +171,7 @@ fn read_method(node: &Fields<'_>, word: &str, context: &mut Context<'_>) -> Opti
         context
             .diagnostics
             .push(Rule::MissingArgument, format!("`{word}` needs `half-life`"))
-            .at(node.head(), "nothing says how fast it forgets")
+            .at(node.head(), "no half-life is given")
             .help(format!("write `method {word} half-life=\"{example}\"`"));
         return None;
     };

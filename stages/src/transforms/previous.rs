@@ -26,8 +26,8 @@ const NODES: &[NodeRow] = &[
     .required(),
     NodeRow::new(
         "type",
-        "of which types the earlier event may be; only events for which `when` of this stage holds \
-         are remembered, so `when` has to pass these types, too",
+        "the types that the earlier event may have; only events that match this stage's `when` \
+         are remembered, so `when` must match these types, too",
     )
     .examples(&["type warm cold"])
     .args(&[Arg::some("type", ValueKind::Literal)])
@@ -36,7 +36,7 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"within "5m""#])
         .args(&[Arg::one("duration", SPAN)])
         .otherwise("any age"),
-    NodeRow::new("select", "what to add of the earlier event; `age` is in seconds")
+    NodeRow::new("select", "which fields of the earlier event to add; `age` is in seconds")
         .examples(&["select time age"])
         .args(&[Arg::some("part", ValueKind::Word(PreviousPart::WORDS))])
         .otherwise("everything"),

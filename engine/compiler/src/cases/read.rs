@@ -128,7 +128,7 @@ impl CaseReader<'_, '_> {
         let is = |it: &Name| it.value == name;
         if spec.sources.iter().any(|source| is(&source.name)) {
             let help = format!(
-                "`given source={name}` sends it a message; expect what becomes of the event, such as \
+                "`given source={name}` sends it a message; check the result of the event, such as \
                  `expect sink=NAME count=1`"
             );
             return Some(("source", help));
@@ -298,7 +298,8 @@ impl CaseReader<'_, '_> {
         let span = topic.as_ref().map_or_else(|| fields.head(), |topic| topic.span.clone());
         match node.spec.on_topic(given, b"") {
             Some(Err(reason)) if is_message || given.is_some() => {
-                let help = "write `topic=\"…\"`, as one of the source's `topic` takes it";
+                let help =
+                    "write `topic=\"…\"` with a topic that one of the source's `topic` matches";
                 self.report(Rule::UnclearStep, reason, span, "nothing arrives here").help(help);
             }
             None if given.is_some() => {
@@ -373,7 +374,7 @@ impl CaseReader<'_, '_> {
                 let message = format!("`{name}` cannot be checked with `{word}=`");
                 let list: Vec<String> = allowed.iter().map(|it| format!("`{it}=`")).collect();
                 self.report(Rule::UnclearStep, message, it.span(), "has no effect here")
-                    .help(format!("of `{word}=` there are {}", list.join(", ")));
+                    .help(format!("`{word}=` can be combined with {}", list.join(", ")));
             }
         }
         let subject = self.subject(word, subject)?;

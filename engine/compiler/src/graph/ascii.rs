@@ -246,7 +246,7 @@ fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
         lines.push(line(&format!("{before}╰{along}{}", symbol(node)), node, &[]));
     }
     let indent = "  ".repeat(reached.len());
-    let nothing = ["nothing goes here".to_owned()];
+    let nothing = ["receives no events".to_owned()];
     lines.extend(
         unreached.iter().map(|it| line(&format!("{indent}{}", symbol(it.1)), it.1, &nothing)),
     );

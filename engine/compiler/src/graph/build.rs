@@ -78,7 +78,7 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         .iter()
         .map(|case| format!("{} when {}", case.0, case.1.value.text()))
         .collect();
-    levels.push(format!("else its own, or {}", spec.priority.default));
+    levels.push(format!("otherwise the event's own priority, or {}", spec.priority.default));
     let priority = graph.add("priority", "", levels, None);
     graph.join(&enriched, priority, EdgeKind::Flow);
     for metric in &plan.metrics {
@@ -185,7 +185,7 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
                 let to = case.to.iter().map(|it| it.value.as_str()).collect();
                 let mut notes = vec![format!("when {}", case.when.value.text())];
                 if route.mode == RouteMode::All {
-                    notes.push("and further cases".to_owned());
+                    notes.push("continues with the next case".to_owned());
                 }
                 cases.push((case.name.value.clone(), notes, to));
             }

@@ -168,7 +168,7 @@ impl Splice<'_> {
         let name = plain(&source.name).to_owned();
         if self.open.contains(&name) {
             self.report(wanted.span.clone(), "this file includes itself", "again")
-                .help("delete one of the `include` on the way");
+                .help("delete one of the `include` nodes in this cycle");
             return None;
         }
         if self.texts.has(&name) {

@@ -67,7 +67,7 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
 pub fn index() -> String {
     let mut text = String::from(
         "# Codes\n\nEvery diagnostic code, each with a page.\nCodes are never \
-         reused: a code in an old log still means the same.\n\n| code | meaning |\n|---|---|\n",
+         reused: a code in an old log still has the same meaning.\n\n| code | meaning |\n|---|---|\n",
     );
     for rule in Rule::ALL {
         let (code, line) = (rule.code(), first_line(*rule).replace('|', "\\|"));

@@ -19,8 +19,8 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
         for (name, other) in waits.iter().filter(|_| remembers) {
             let why = match (other.spec.is_remote(), other.waits_for_filters) {
                 (true, _) => "calls a service",
-                (_, true) => "reads where in a visit the event is",
-                _ => "remembers as well",
+                (_, true) => "reads the position of the event within its visit",
+                _ => "keeps state per key as well",
             };
             let own = &stage.name.value;
             diagnostics
@@ -29,7 +29,7 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
                     format!("`{own}` is judged when an event comes in, and cannot wait"),
                 )
                 .at(name.span.clone(), format!("waits for `{}`, which {why}", other.name.value))
-                .help("remove this line; a stage that reads both can wait for both");
+                .help("remove this line; another stage can wait for both");
         }
         if remembers && stage.waits_for_filters {
             let own = &stage.name.value;
@@ -38,8 +38,8 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
                     Rule::NotYetThere,
                     format!("`{own}` is judged when an event comes in, and cannot wait"),
                 )
-                .at(stage.name.span.clone(), "reads where in a visit the event is")
-                .help("read the event itself; what both add can be read by a later stage");
+                .at(stage.name.span.clone(), "reads the position of the event within its visit")
+                .help("read the event itself; a later stage can read what both of them add");
         }
         let first = if stage.runs_late() { Some(stage) } else { waits.first().map(|it| it.1) };
         late.extend(first.map(|it| (stage.name.value.as_str(), it)));

@@ -76,7 +76,7 @@ pub(crate) fn report(
     let near = near.map(|near| format!("did you mean `{near}`? Or ")).unwrap_or_default();
     let is_part = matches!(setting.value, Setting::Parts(_));
     let otherwise = |name: &str| match is_part {
-        true => format!("write `${{{name}:-…}}` with what holds without it"),
+        true => format!("write `${{{name}:-…}}` with the value to use if it is unset"),
         false => "add `default=\"…\"`, or `optional=#true`".to_owned(),
     };
     let help = match unset {
@@ -131,7 +131,7 @@ fn check_known_address(listen: &Spanned<Setting>, context: &mut Context<'_>) {
     }
     let what = match &listen.value {
         Setting::Variable { name, .. } => format!("the value of `{name}`"),
-        _ => "what `listen` takes from outside the file".to_owned(),
+        _ => "the value that `listen` takes from outside the file".to_owned(),
     };
     context
         .diagnostics

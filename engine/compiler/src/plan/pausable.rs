@@ -65,8 +65,8 @@ impl Plan {
         let sink = self.sinks.iter().find(|sink| *sink.name == *name);
         if let Some(sink) = sink {
             return Some(match sink.shape {
-                SinkRole::Store(_) => "a store, which gets each event with its commit",
-                SinkRole::Stream(_) => "a stream, whose clients come and go as they like",
+                SinkRole::Store(_) => "a store, which is written by the commit of the event itself",
+                SinkRole::Stream(_) => "a stream, which has no deliveries",
                 SinkRole::Outside => unreachable!("it can be paused"),
             });
         }
@@ -80,6 +80,9 @@ impl Plan {
         if self.filters.iter().any(|filter| is(&filter.name.value)) {
             return Some("a filter");
         }
-        self.watchers.iter().any(|it| is(&it.name.value)).then_some("a stage that looks on")
+        self.watchers
+            .iter()
+            .any(|it| is(&it.name.value))
+            .then_some("a stage that only observes events")
     }
 }

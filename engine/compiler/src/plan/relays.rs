@@ -66,14 +66,14 @@ fn report(circle: &[RelayLink<'_>], names: &[&str], diagnostics: &mut Diagnostic
     let word = last.word.word();
     if let [_] = circle {
         diagnostics
-            .push(Rule::Cycle, format!("`{}` names itself in `{word}`", names[0]))
+            .push(Rule::Cycle, format!("`{}` refers to itself in `{word}`", names[0]))
             .at(last.to.span.clone(), "this notifier")
             .help("name another notifier, or remove the node");
         return;
     }
     let all = format!("{} → {}", names.join(" → "), names[0]);
     diagnostics
-        .push(Rule::Cycle, "these notifiers hand events to each other in a circle")
+        .push(Rule::Cycle, "these notifiers pass events to each other in a cycle")
         .at(circle[0].to.span.clone(), "begins here")
         .at(last.to.span.clone(), "and returns here")
         .help(format!("cycle: {all}. Remove one of these nodes"));

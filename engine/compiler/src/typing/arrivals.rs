@@ -319,7 +319,7 @@ pub(super) fn untyped(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diag
         let name = &source.name;
         diagnostics
             .push(Rule::MissingNode, format!("source `{}` needs `type`", name.value))
-            .at(name.span.clone(), "nothing says of which type its events are")
+            .at(name.span.clone(), "its events have no type")
             .help(format!("write `type {}` in its block", name.value));
     }
 }

@@ -40,12 +40,14 @@ impl Typing<'_, '_> {
                     .push(
                         Rule::EmittedNowhere,
                         format!(
-                            "no sink or notifier gets the `{}` that `{name}` sends",
+                            "no sink or notifier receives the event `{}` that `{name}` sends",
                             it.kind.value
                         ),
                     )
                     .at(it.kind.span.clone(), "goes nowhere")
-                    .help("send it somewhere in the route, or remove what keeps it away");
+                    .help(
+                        "send it somewhere in the route, or remove the condition that excludes it",
+                    );
             }
         }
     }
@@ -72,9 +74,9 @@ impl Typing<'_, '_> {
                 .diagnostics
                 .push(
                     Rule::EmissionLoop,
-                    format!("{} send events because of each other", names.join(" and ")),
+                    format!("{} trigger each other without end", names.join(" and ")),
                 )
-                .at(it.kind.span.clone(), format!("a reason for `{}` to send one", next.name.value))
+                .at(it.kind.span.clone(), format!("triggers `{}`", next.name.value))
                 .help(format!("in `{}`, write `when \"{condition}\"`", next.name.value));
         }
     }

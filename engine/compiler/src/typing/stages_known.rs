@@ -111,11 +111,11 @@ impl Additions {
             self.added[at].iter().map(move |(path, _)| NotYetSet {
                 path: path.clone(),
                 why: format!(
-                    "stage `{name}` adds this, and an event is looked at here before it runs"
+                    "stage `{name}` adds this, but runs only after this expression is evaluated"
                 ),
                 help:
-                    "read what the event itself says, or what `set`, `lookup` and `metadata` add; \
-                       `previous`, `baseline`, `http` and `exec` run later, and so does what waits \
+                    "read the event itself, or what `set`, `lookup` and `metadata` add; \
+                       `previous`, `baseline`, `http` and `exec` run later, and so do stages that wait \
                        for them"
                         .to_owned(),
             })
@@ -230,7 +230,7 @@ fn later(
             ),
             (_, true) => (
                 format!("stage `{them}` adds this, and itself waits for `{name}`"),
-                "one of the two must run first".to_owned(),
+                "one of the two has to run first".to_owned(),
             ),
             _ => (
                 format!("stage `{them}` adds this, and `{name}` does not wait for it"),

@@ -43,7 +43,9 @@ fn fault_of(url: &str) -> Option<&'static str> {
     match host {
         "" => Some("has no host"),
         host if host.starts_with(':') => Some("has no host before the port"),
-        host if !host.chars().all(is_plain) => Some("has characters that no host has"),
+        host if !host.chars().all(is_plain) => {
+            Some("has characters that are not allowed in a host")
+        }
         _ => None,
     }
 }

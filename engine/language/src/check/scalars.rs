@@ -216,7 +216,7 @@ impl ValueCheck<'_> {
         if let Some(default) = default.filter(|_| needs_value) {
             self.diagnostics
                 .push(Rule::WrongArgument, format!("{} cannot be empty", self.subject()))
-                .at(value_span(default), "nothing works without it")
+                .at(value_span(default), "it is required")
                 .help("give a value, or write `optional=#true` to turn the node off without it");
         }
     }
@@ -667,7 +667,7 @@ impl ValueCheck<'_> {
         let help = match ServedHost::parse(inside) {
             Some(host) => format!("write `\"{host}\"`"),
             None if text.contains('*') => {
-                "write out each name: a pattern would also allow names that others choose"
+                "list each name: a pattern would also match names that somebody else controls"
                     .to_owned()
             }
             None if !text.is_ascii() => {
@@ -701,8 +701,8 @@ impl ValueCheck<'_> {
         let is_empty = text.split_once('-').is_some_and(|(from, to)| from.trim() == to.trim());
         let (message, label, help) = match is_empty {
             true => (
-                format!("`{text}` is empty: it ends when it begins"),
-                "no time at all",
+                format!("`{text}` is an empty range: its end is its beginning"),
+                "covers no time",
                 "write `\"00:00-24:00\"` for the whole day",
             ),
             false => (

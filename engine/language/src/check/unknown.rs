@@ -168,7 +168,7 @@ impl Checker<'_> {
         if let Some(words) = dotted(name, groups) {
             self.diagnostics
                 .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
-                .at(span, "a dot joins no words")
+                .at(span, "words are not joined with dots")
                 .help(format!("write `{words}{}`", shown_behind(node)));
             return;
         }

@@ -159,8 +159,8 @@ impl Infer<'_> {
         if is_plain && base.shape.map.is_none() && base.shape.list.is_none() {
             let shown = self.shown(&parts[0]);
             let message =
-                format!("`{shown}` is {} and has no parts", base.shape.told_in_a_sentence());
-            let help = format!("write `{shown}` alone, or give it to a function");
+                format!("`{shown}` is {} and has no fields", base.shape.told_in_a_sentence());
+            let help = format!("write `{shown}` alone, or pass it to a function");
             let (span, label) = (parts[0].span().start..parts[1].span().end, "always null");
             if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
                 it.help = Some(help);

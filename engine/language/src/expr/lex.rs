@@ -28,7 +28,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("<>", "`!=` compares"),
     ("=<", "`<=` compares"),
     ("=>", "`>=` compares"),
-    ("?:", "`??` gives another value in the place of null"),
+    ("?:", "`??` replaces null with another value"),
     ("#true", "write `true`"),
     ("#false", "write `false`"),
     ("#null", "write `null`"),
@@ -48,7 +48,7 @@ pub(super) fn lex(text: &str) -> Result<Vec<(ExprToken, Range<usize>)>, ExprProb
     let mut at = 0;
     while at < text.len() {
         let rest = &text[at..];
-        let first = rest.chars().next().expect("there is text left");
+        let first = rest.chars().next().expect("unexpected text after the expression");
         if first.is_whitespace() {
             at += first.len_utf8();
             continue;
@@ -298,7 +298,7 @@ fn unknown_escape(text: &str, start: usize, span: Range<usize>) -> ExprProblem {
     let is_code = text[span.start + 1..].starts_with(['u', 'U', 'x', 'X']);
     let is_pattern = !is_code && !written.contains("\\'");
     let help = match is_pattern {
-        true => format!("; a raw text takes a backslash as it is: `{raw}`"),
+        true => format!("; in raw text, a backslash has no special meaning: `{raw}`"),
         false => String::new(),
     };
     let whole = format!("{}{raw}{}", &text[..start], &text[start + written.len()..]);

@@ -17,7 +17,7 @@ pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProbl
     }
     let names: Vec<&str> = FIELDS.iter().map(|field| field.0).collect();
     if matches!(name, "data" | "payload" | "body" | "json") {
-        let help = "what the message holds is `data`, without `event.`".to_owned();
+        let help = "the fields of the message are under `data`, without `event.`".to_owned();
         let message = format!("an event has no `{name}`");
         return Err(ExprProblem::unknown(whole.clone(), message, Some(help)));
     }
@@ -51,7 +51,7 @@ pub(super) fn unknown_root(
         .is_some_and(|it| it.ends_with(|letter: char| letter.is_alphanumeric()));
     let help = match (name, near) {
         ("not", _) => "`!` negates".to_owned(),
-        ("None" | "nil" | "undefined", _) => "nothing is written `null`".to_owned(),
+        ("None" | "nil" | "undefined", _) => "the missing value is written `null`".to_owned(),
         ("True" | "TRUE", _) => "write `true`".to_owned(),
         ("False" | "FALSE", _) => "write `false`".to_owned(),
         ("payload" | "msg" | "message" | "body" | "json" | "record" | "this" | "root", _)
@@ -69,7 +69,7 @@ pub(super) fn unknown_root(
             let rest = &text[span.end..];
             let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "._".contains(letter);
             let end = rest.find(|letter| !is_of_path(letter)).unwrap_or(rest.len());
-            format!("the event is made here, from the message: write `data{}`", &rest[..end])
+            format!("the event does not exist yet here, only the message does: write `data{}`", &rest[..end])
         }
         ("random", _) => "`random.…` is a function of `demo`".to_owned(),
         (_, _) if behind_hyphen => {
@@ -90,7 +90,7 @@ pub(super) fn unknown_root(
 /// `count() > 5` in `having`, which reads aggregates by their names.
 pub(super) fn aggregate_here(text: &str, call: &Range<usize>) -> ExprProblem {
     let called = &text[call.clone()];
-    let message = format!("`{called}` is made in `aggregate`, and read here by its name");
+    let message = format!("`{called}` is computed in `aggregate`; read it here by its name");
     let meant = format!("{}n{}", &text[..call.start], &text[call.end..]);
     let help = format!("write `aggregate n=\"{called}\"`, and `{meant}` here");
     ExprProblem::syntax(call.clone(), message).help(help)

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Most problems that are told of one expression.
 const PROBLEMS_MAX: usize = 10;
-const TOO_LONG: &str = "split it: an `enrich set` stage gives a part of it a name";
+const TOO_LONG: &str = "split it: compute a part of it in an `enrich set` stage";
 
 pub(super) fn parse(text: &str, roots: Roots) -> Result<ExprNode, Vec<ExprProblem>> {
     if SIZE_MAX < text.len() {
@@ -183,7 +183,7 @@ impl ParseParser<'_> {
         let opened = self.span();
         if !self.take("(") {
             let whole = 0..self.text.len();
-            let message = "this is read off one event; what is made of many is missing";
+            let message = "this reads a single event; an aggregate over the events is missing";
             return Err(ExprProblem::syntax(whole, message).help(usage()).into());
         }
         let Some(aggregate) = Aggregate::of_word(&name) else {
@@ -232,7 +232,7 @@ impl ParseParser<'_> {
             }
             ExprToken::Sign("(") => problem.help("a function is called as `lower(data.name)`"),
             ExprToken::Sign(it @ (")" | "]" | "}")) => {
-                problem.help(format!("nothing is open for this `{it}` to close"))
+                problem.help(format!("this `{it}` closes nothing"))
             }
             _ => problem.help("join two values with an operator such as `==`, `&&` or `+`"),
         }
@@ -476,7 +476,8 @@ impl ParseParser<'_> {
         };
         self.at += 1;
         if !self.is(",") {
-            let message = format!("`{name}` takes a name for an item, and what is done with it");
+            let message =
+                format!("`{name}` takes a name for an item, and an expression that uses it");
             return Err(ExprProblem::syntax(span, message).help(usage).into());
         }
         self.at += 1;
@@ -484,14 +485,14 @@ impl ParseParser<'_> {
         let is_root = Root::ALL.iter().any(|it| it.1 == variable && it.0 != Root::Item);
         let is_word = matches!(&*variable, "true" | "false" | "null" | "in" | "not");
         if is_root || is_word || self.variables.contains(&variable) {
-            let message = format!("`{variable}` means something else here already");
+            let message = format!("`{variable}` already has another meaning here");
             let problem = ExprProblem::syntax(span.clone(), message);
             self.note(problem.help("give the item another name, such as `it`"));
         }
         let slot = self.variables.len();
         if slot == LOOPS_MAX {
             let message = format!("`{name}` inside of {LOOPS_MAX} others");
-            let help = "an `enrich set` stage gives the inner result a name";
+            let help = "compute the inner result in an `enrich set` stage";
             return Err(ExprProblem::too_large(span, message).help(help).into());
         }
         self.variables.push(variable);
@@ -581,7 +582,7 @@ impl ParseParser<'_> {
             }
             (ExprNode::Field(_, span), _) => {
                 let field = &self.text[span.clone()];
-                let message = format!("`{field}` has nothing inside");
+                let message = format!("`{field}` has no fields");
                 let help = Some(format!("write `{field}`"));
                 self.problems.push(ExprProblem::unknown(span.start..end, message, help));
                 ExprNode::Literal(Value::Null, span)

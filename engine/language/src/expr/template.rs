@@ -295,7 +295,7 @@ fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<ExprProble
     if FILTERS_MAX < cuts.len() - 1 {
         let message = format!("more than {FILTERS_MAX} filters");
         let problem = ExprProblem::too_large(start..start + inner.len(), message);
-        return Err(vec![problem.help("an `enrich set` stage gives a part of it a name")]);
+        return Err(vec![problem.help("compute a part of it in an `enrich set` stage")]);
     }
     let (mut problems, mut filters) = (Vec::new(), Vec::new());
     let mut node = match parse(&inner[..end(0)], roots) {

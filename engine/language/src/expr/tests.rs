@@ -250,7 +250,7 @@ fn what_could_never_have_an_answer_is_refused() {
     refused(
         "event.time.year",
         "event.time.year",
-        "`event.time` has nothing inside",
+        "`event.time` has no fields",
         "write `event.time`",
     );
     refused("1e999", "1e999", "this number is too large", "decimals go up to about 1.8e308");
@@ -515,7 +515,7 @@ fn filters_are_checked_before_they_run() {
     refused_template(
         "{{ now() | time('Q:mm') }}",
         "'Q:mm'",
-        "`Q` means nothing in the pattern `Q:mm`",
+        "`Q` is not a valid field in the pattern `Q:mm`",
     );
     refused_template("{{ data.n | upper(3) }}", "(3)", "`upper` takes no argument");
     refused_template(
@@ -620,7 +620,7 @@ fn literals_that_mean_nothing_are_refused_at_their_place() {
     is_bad("matches(data.a, '(')", "'('", "`(` is not a valid pattern: unclosed group");
     is_bad("hour(now(), 'Berln')", "'Berln'", "`Berln` is not a time zone");
     is_bad("date(now(), 'Europe/Berln')", "'Europe/Berln'", "`Europe/Berln` is not a time zone");
-    is_bad("time(data.a, 'jjjj')", "'jjjj'", "`jjjj` means nothing in the pattern `jjjj`");
+    is_bad("time(data.a, 'jjjj')", "'jjjj'", "`jjjj` is not a valid field in the pattern `jjjj`");
     let unclosed = r"time(data.a, 'yyyy\'T')";
     assert!(Expr::parse(unclosed, Roots::EVENT).is_err());
     is_bad(
@@ -679,11 +679,11 @@ fn macros_that_make_no_sense_are_refused() {
     is_bad(
         "data.a.exists(it.b)",
         "it",
-        "`exists` takes a name for an item, and what is done with it",
+        "`exists` takes a name for an item, and an expression that uses it",
     );
     is_bad("data.a.all('x', true)", "'x'", "`all` needs a name for an item of the list first");
-    is_bad("data.a.exists(data, data.b)", "data", "`data` means something else here already");
-    is_bad("data.a.map(it, it.map(it, it))", "it", "`it` means something else here already");
+    is_bad("data.a.exists(data, data.b)", "data", "`data` already has another meaning here");
+    is_bad("data.a.map(it, it.map(it, it))", "it", "`it` already has another meaning here");
     is_bad("data.a.map(x, x.map(y, y.map(z, z)))", "z", "`map` inside of 2 others");
     is_bad("data.a.map(it, it.b) + it", "it", "`it` is unknown");
 }

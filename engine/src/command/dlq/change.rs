@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// What a command without a choice of letters says.
-const CHOOSE: &str = "say which letters: their numbers, a filter such as --stage weather, or --all";
+const CHOOSE: &str =
+    "select dead letters: by number, with a filter such as --stage weather, or with --all";
 
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
@@ -105,7 +106,7 @@ pub(super) fn redrive(args: &ChangeArgs) -> Result<u8, ClientFault> {
         }
         if let Some(reason) = answer["stopped"].as_str() {
             let reason = printable(reason, TEXT_MAX);
-            return Err(ClientFault::new(format!("the engine takes no more: {reason}")));
+            return Err(ClientFault::new(format!("the engine does not accept any more: {reason}")));
         }
         after = answer["next"].clone();
         // What fails again is a new letter, which waits for the next redrive.

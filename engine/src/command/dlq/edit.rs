@@ -47,7 +47,7 @@ pub(super) fn edit(args: &EditArgs) -> Result<u8, ClientFault> {
         Ok(1)
     };
     if is_json(&letter.body) && !is_json(&edited) {
-        return kept("the text is not JSON any more");
+        return kept("the text is no longer valid JSON");
     }
     if edited == letter.body {
         draft.inspect(|draft| drop(fs::remove_file(draft)));
@@ -109,7 +109,7 @@ fn read(path: &Path) -> Result<String, ClientFault> {
     let shown = path.display();
     let cannot = |fault: std::io::Error| ClientFault::new(format!("cannot read {shown}: {fault}"));
     if EDITED_MAX < fs::metadata(path).map_err(cannot)?.len() {
-        let told = format!("{shown} has more than {EDITED_MAX} bytes; send it to its source");
+        let told = format!("{shown} is longer than {EDITED_MAX} bytes; send it to its source");
         return Err(ClientFault::new(told));
     }
     let text = fs::read_to_string(path).map_err(cannot)?;

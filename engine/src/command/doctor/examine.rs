@@ -225,7 +225,9 @@ fn store_file(path: &Path) -> Option<DoctorFinding> {
     Some(match version {
         Ok(version) if known < version => DoctorFinding::problem(
             "store",
-            format!("the store has version {version}, and this engine knows {known}"),
+            format!(
+                "the store has version {version}, but this engine supports versions up to {known}"
+            ),
         )
         .help("use a newer engine"),
         Ok(version) => DoctorFinding::ok("store", format!("the store has version {version}")),

@@ -7,15 +7,15 @@ const PLACEHOLDER: &str = "my-pipeline";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Template {
-    /// Notes come in by HTTP, are kept and streamed.
+    /// Receives notes over HTTP, stores and streams them.
     Minimal,
-    /// Presses and motion at a door, announced; with a demo.
+    /// Announces presses and motion at a door; has a demo.
     Doorbell,
-    /// Webhooks of a service; what failed is announced.
+    /// Receives the webhooks of a service and announces failures.
     Webhooks,
-    /// Measurements; what is out of range is announced.
+    /// Receives measurements and announces values out of range.
     Sensors,
-    /// What Frigate sees, out of its MQTT broker; people are announced once a visit.
+    /// Reads Frigate's events from its MQTT broker and announces each visit of a person once.
     Frigate,
 }
 

@@ -94,11 +94,13 @@ fn parameter(
         }
         "where" => request.condition = Some(query::condition(&value)?),
         "cursor" => {
-            query.cursor = Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
+            query.cursor = Some(
+                Cursor::parse(&value).ok_or_else(|| wrong("the `next` of an earlier response"))?,
+            );
         }
         _ => {
             return Err(format!(
-                "`{name}` is not a parameter of this list; there are type, source, priority, \
+                "`{name}` is not a parameter of this list; the parameters are type, source, priority, \
                  subject, correlation_id, since, until, where, q, order, count, limit and cursor"
             ));
         }

@@ -84,7 +84,9 @@ impl ListQuery {
         for (name, value) in pairs {
             match name.as_str() {
                 "before" => {
-                    let before = value.parse().map_err(|_| "`before` must be a `next` of ours")?;
+                    let before = value
+                        .parse()
+                        .map_err(|_| "`before` must be the `next` of an earlier response")?;
                     asked.before = Some(before);
                 }
                 "limit" => asked.limit = limit(&value)?,
@@ -211,7 +213,7 @@ impl RedriveOrder {
             return Err(format!("select the letters in one way: {WAYS}"));
         };
         if edited.is_some() && (is_dry || !matches!(wanted, LetterWanted::One(_))) {
-            return Err("`body` needs `id`, and goes without `dry_run`".to_owned());
+            return Err("`body` requires `id`, and cannot be combined with `dry_run`".to_owned());
         }
         Ok(RedriveOrder { wanted, is_dry, limit, after, edited })
     }
@@ -411,7 +413,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
         return Ok(failed(&fault));
     }
     let outcome = Map::from_iter([("reason".to_owned(), json!(letter.reason))]);
-    let what = format!("dead letter {id} was dropped by hand");
+    let what = format!("dead letter {id} was dropped on request");
     audit(app, &request, ("drop", what), json!({ "ids": [id] }), outcome).await;
     Ok(Response::new(204))
 }

@@ -48,7 +48,7 @@ fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Dur
 /// Which targets somebody paused.
 fn paused(text: &mut MetricsText, generation: &Generation, pauses: &NodePauses) {
     let family = "engine_target_paused";
-    text.family(family, "gauge", "Whether a target is paused by hand: its deliveries wait");
+    text.family(family, "gauge", "Whether a target is paused by an operator; its deliveries wait");
     for sink in generation.targets.keys() {
         let is_paused = u8::from(pauses.is_paused(sink));
         text.sample(family, &[("sink", sink)], f64::from(is_paused));
@@ -73,7 +73,11 @@ fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures, no
     let oldest = figures.oldest.lock().unwrap_or_else(PoisonError::into_inner).clone();
     waiting.extend(sizes.into_iter().filter(|size| 0 < size.1.rows));
     let family = "engine_outbox_deliveries";
-    text.family(family, "gauge", "Deliveries that wait for a target, or for its return");
+    text.family(
+        family,
+        "gauge",
+        "Deliveries that wait for a target, or are parked until it is back",
+    );
     for (sink, size) in &waiting {
         text.sample(family, &waiting_labels(sink, &parked), size.rows as f64);
     }
@@ -165,10 +169,14 @@ fn pools(text: &mut MetricsText, app: &App) {
 /// The database, its log and its commits.
 fn store(text: &mut MetricsText, figures: &Figures) {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-    text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
-    text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
+    text.gauge(
+        "engine_events_pending",
+        "Accepted events that are not finished",
+        load(&figures.pending),
+    );
+    text.gauge("engine_dead_letters", "Number of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
-    text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
+    text.gauge("engine_store_wal_bytes", "Size of the write-ahead log", load(&figures.wal_bytes));
     let free = load(&figures.free_bytes);
     text.gauge("engine_store_disk_free_bytes", "Bytes free on the disk of the database", free);
     let family = "engine_store_errors_total";
@@ -193,10 +201,10 @@ fn streams(text: &mut MetricsText, app: &App) {
         text.sample("engine_sse_clients", &[("sink", &name)], load(&stream.hub.counters.clients));
     }
     let taps = &app.engine.generation().taps;
-    text.family("engine_stage_taps", "gauge", "Clients that look on at a stage");
+    text.family("engine_stage_taps", "gauge", "Clients that watch a stage");
     text.sample("engine_stage_taps", &[], taps.count() as f64);
     let name = "engine_stage_taps_skipped_total";
-    text.family(name, "counter", "Events that a client that looks on was too slow for");
+    text.family(name, "counter", "Events that were skipped because a watching client was too slow");
     text.sample(name, &[], taps.skipped() as f64);
     text.family("engine_sse_events_total", "counter", "Events and gaps sent to clients");
     for (name, stream) in app.streams() {
@@ -225,7 +233,7 @@ fn suppressed(text: &mut MetricsText, generation: &Generation, figures: &Figures
 /// Notifications that no route made, by target and by why; from zero.
 fn relayed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
     let family = "engine_notifications_relayed_total";
-    text.family(family, "counter", "Sent beside what routes send");
+    text.family(family, "counter", "Notifications sent in addition to those of routes");
     let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
     for (word, to) in
         generation.plan.notifiers.iter().flat_map(|notifier| notifier.manners.relays())
@@ -252,7 +260,7 @@ fn forgotten(text: &mut MetricsText, figures: &Figures) {
     text.family(
         family,
         "counter",
-        "Messages that may be changed and were forgotten for newer ones",
+        "Editable messages that were forgotten to make room for newer ones",
     );
     let forgotten = figures.forgotten.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for (sink, count) in &forgotten {
@@ -273,7 +281,11 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     let generation = engine.generation();
     text.gauge("engine_config_generation", "The running generation", generation.number as f64);
     let is_stale = f64::from(u8::from(app.status.stale().is_some()));
-    text.gauge("engine_config_stale", "Whether the file on disk differs from what runs", is_stale);
+    text.gauge(
+        "engine_config_stale",
+        "Whether the file on disk differs from the running one",
+        is_stale,
+    );
     health(&mut text, &engine.env.health.report());
     engine.metrics.write(&mut text);
     store(&mut text, figures);
@@ -285,13 +297,13 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     pools(&mut text, app);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
-    text.family("engine_queue_capacity", "gauge", "Events that may wait");
+    text.family("engine_queue_capacity", "gauge", "Maximum number of waiting events");
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
     let held = engine.held();
     let help = "Accepted events in memory; more wait in the inbox, on disk";
     text.gauge("engine_held_events", help, held.events as f64);
-    text.gauge("engine_held_bytes", "Memory that they are taken to need", held.bytes as f64);
+    text.gauge("engine_held_bytes", "Estimated memory of these events", held.bytes as f64);
     memories(&mut text, &generation);
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     streams(&mut text, app);
@@ -318,16 +330,17 @@ fn memories(text: &mut MetricsText, generation: &Generation) {
     type Read = fn(&MemoryFigures) -> &AtomicU64;
     let families: [(&str, &str, &str, Read); 5] = [
         ("engine_memory_keys", "gauge", "Keys that a stage remembers", |it| &it.keys),
-        ("engine_memory_timers", "gauge", "Keys that a stage looks at again later", |it| {
-            &it.timers
-        }),
+        ("engine_memory_timers", "gauge", "Keys with a timer", |it| &it.timers),
         ("engine_memory_evictions_total", "counter", "Keys forgotten to make room", |it| {
             &it.evicted
         }),
         ("engine_memory_emitted_total", "counter", "Events that a stage sent", |it| &it.emitted),
-        ("engine_memory_late_total", "counter", "Events that came too late to count", |it| {
-            &it.late
-        }),
+        (
+            "engine_memory_late_total",
+            "counter",
+            "Events that arrived too late to be counted",
+            |it| &it.late,
+        ),
     ];
     for (family, kind, help, read) in families {
         text.family(family, kind, help);

@@ -70,12 +70,13 @@ fn parameter(
             asked.limit = limit.ok_or("`limit` must be 1 to 1000")?;
         }
         "cursor" => {
-            let cursor = DeliveryCursor::parse(value).ok_or("`cursor` must be a `next` of ours")?;
+            let cursor = DeliveryCursor::parse(value)
+                .ok_or("`cursor` must be the `next` of an earlier response")?;
             asked.cursor = Some(cursor);
         }
         _ => {
             return Err(format!(
-                "`{name}` is not a parameter of this list; there are notifier, state, since, \
+                "`{name}` is not a parameter of this list; the parameters are notifier, state, since, \
                  limit and cursor"
             ));
         }

@@ -102,7 +102,7 @@ fn of_source(name: &str, route: &HttpRoute) -> Value {
         answers.insert(status.to_owned(), answer);
     }
     if let Some(status) = route.respond.status {
-        let done = json!({ "description": "accepted, and on disk, or known already" });
+        let done = json!({ "description": "accepted and on disk, or a duplicate" });
         answers.insert(status.to_string(), done);
     }
     let kinds = route.accepts.iter().flat_map(|it| kinds_of(*it));
@@ -142,18 +142,18 @@ fn answers(content: &str, statuses: &[u16]) -> Map<String, Value> {
         let description = match status {
             400 => "a parameter or the body is wrong",
             403 => "this is not allowed",
-            404 => "there is no such thing",
-            409 => "this is not possible now, or differs from what is known",
+            404 => "not found",
+            409 => "a conflict: not possible now, or this id was accepted with different content",
             413 => "too large",
-            415 => "not of a type that is accepted",
+            415 => "the content type is not supported",
             422 => "not valid",
-            429 => "too often; `Retry-After` says when",
-            _ => "not now; `Retry-After` says when",
+            429 => "too many requests; `Retry-After` says when to try again",
+            _ => "temporarily unavailable; `Retry-After` says when to try again",
         };
         answers.insert(status.to_string(), problem(description));
     }
     answers.insert("401".to_owned(), problem("a token is missing or wrong"));
-    answers.insert("default".to_owned(), problem("anything else that is wrong"));
+    answers.insert("default".to_owned(), problem("any other error"));
     answers
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
                 let known: Vec<String> =
                     app.status.generations().iter().map(u64::to_string).collect();
                 let detail = format!(
-                    "the file of generation {number} is not kept; there are: {}",
+                    "the file of generation {number} is not kept; available generations: {}",
                     known.join(", ")
                 );
                 return Ok(problem(404, &detail));
@@ -100,7 +100,7 @@ fn wanted_generation(text: &str) -> Result<Option<u64>, String> {
     let mut wanted = None;
     for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
         if name != "generation" {
-            return Err(format!("`{name}` is not a parameter; there is only generation"));
+            return Err(format!("`{name}` is not a parameter; the only one is generation"));
         }
         wanted = Some(value.parse().map_err(|_| "`generation` must be a whole number")?);
     }

@@ -43,7 +43,7 @@ fn source_in(text: &str) -> Result<Option<String>, String> {
     for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
         match name.as_str() {
             "source" => source = Some(value),
-            _ => return Err(format!("there is no `{name}`; there is source")),
+            _ => return Err(format!("`{name}` is not a parameter; the only one is source")),
         }
     }
     Ok(source)

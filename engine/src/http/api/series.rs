@@ -92,7 +92,9 @@ fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
                 "bucket" => "`bucket` must be 1m, 5m, 1h or 1d".to_owned(),
                 "by" => "`by` must be type, source, priority, outcome or stage".to_owned(),
                 "since" | "until" => format!("`{name}` must be RFC 3339 or -1h"),
-                _ => format!("`{name}` is not a parameter; there are bucket, by, since and until"),
+                _ => format!(
+                    "`{name}` is not a parameter; the parameters are bucket, by, since and until"
+                ),
             });
         }
     }

@@ -12,7 +12,7 @@ fn days(text: &str) -> Result<u32, String> {
     let mut days = 7;
     for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
         if name != "days" {
-            return Err(format!("`{name}` is not a parameter; there is only days"));
+            return Err(format!("`{name}` is not a parameter; the only one is days"));
         }
         let given = value.parse().ok().filter(|it| (1..=36_500).contains(it));
         days = given.ok_or("`days` must be 1 to 36500")?;

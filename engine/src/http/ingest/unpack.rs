@@ -77,7 +77,7 @@ pub(super) async fn unpack(
 }
 
 fn broken() -> Reply {
-    let detail = "the body is not complete and correct gzip, as its `Content-Encoding` says";
+    let detail = "the body is not valid gzip, although its `Content-Encoding` says so";
     ProblemDetails::new(400, detail).into()
 }
 

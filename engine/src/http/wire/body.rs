@@ -27,7 +27,7 @@ impl From<BodyError> for Reply {
                 let most = write_bytes(limit as u64);
                 ProblemDetails::new(
                     413,
-                    format!("the body is larger than {most}, the most for this path"),
+                    format!("the body is larger than {most}, the maximum for this path"),
                 )
             }
             BodyError::Timeout(seconds) => {
@@ -36,9 +36,7 @@ impl From<BodyError> for Reply {
                 ProblemDetails::new(408, detail)
             }
             BodyError::NoMemory(limit) => no_memory(limit),
-            BodyError::Malformed => {
-                ProblemDetails::new(400, "the body's chunks are not well formed")
-            }
+            BodyError::Malformed => ProblemDetails::new(400, "the chunked body is malformed"),
             BodyError::Closed => ProblemDetails::new(400, "the body is incomplete"),
         };
         Reply::from(problem).closing()

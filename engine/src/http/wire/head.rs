@@ -235,10 +235,7 @@ fn refusal(error: httparse::Error, bytes: &[u8], limits: &ServerLimits) -> Reque
     match error {
         httparse::Error::TooManyHeaders => {
             let most = limits.headers_max.min(FIELDS_MAX);
-            RequestRefusal::new(
-                431,
-                format!("more than {most} header fields, the most that are read"),
-            )
+            RequestRefusal::new(431, format!("more than {most} header fields, the maximum"))
         }
         httparse::Error::Version if names_a_version(bytes) => {
             RequestRefusal::new(505, "only HTTP 1.1 and 1.0 are supported")

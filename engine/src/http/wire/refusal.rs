@@ -28,18 +28,12 @@ impl RequestRefusal {
 
     pub(crate) fn long_target(limits: &ServerLimits) -> Self {
         let most = write_bytes(limits.target_bytes as u64);
-        RequestRefusal::new(
-            414,
-            format!("the request target is longer than {most}, the most that is read"),
-        )
+        RequestRefusal::new(414, format!("the request target is longer than {most}, the maximum"))
     }
 
     pub(crate) fn long_head(limits: &ServerLimits) -> Self {
         let most = write_bytes(limits.head_bytes as u64);
-        RequestRefusal::new(
-            431,
-            format!("the request head is longer than {most}, the most that is read"),
-        )
+        RequestRefusal::new(431, format!("the request head is longer than {most}, the maximum"))
     }
 
     /// The host is shown as it was sent: it holds letters of a host and nothing else.

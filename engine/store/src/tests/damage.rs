@@ -308,7 +308,7 @@ fn an_index_that_is_out_of_step_with_its_table_is_found() {
         look_through(&bench);
         let failure = bench.store.failure().unwrap_or_else(|| panic!("{index} is out of step"));
         assert_eq!(failure.class, StoreTrouble::Corrupt);
-        let expected = format!("the index {index} and its table disagree about 3");
+        let expected = format!("the index {index} does not match its table at 3");
         assert!(failure.reason.contains(&expected), "{failure}");
         bench.close();
     }

@@ -148,7 +148,7 @@ fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
     bench.submit(vec![to("b", &["mail", "hook"])]);
     assert_eq!(bench.states("mail"), [(1, "parked"), (2, "parked")]);
     assert_eq!(bench.states("hook"), [(2, "pending")]);
-    let parked = "parked: 2 deliveries are parked: no sink or notifier of this name runs";
+    let parked = "parked: 2 deliveries are parked: no sink or notifier with this name is running";
     assert_eq!(bench.target_problems("mail"), [parked]);
     bench.submit(vec![park(&["hook", "mail"])]);
     assert_eq!(bench.states("mail"), [(1, "pending"), (2, "pending")]);

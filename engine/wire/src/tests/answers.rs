@@ -147,7 +147,7 @@ fn an_answer_that_can_be_read_in_two_ways_is_refused() {
     }
     check(
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-        &refused("it has a transfer encoding, which HTTP/1.0 does not know"),
+        &refused("it has a transfer encoding, which HTTP/1.0 does not support"),
     );
 }
 

@@ -165,7 +165,7 @@ fn mistakes_are_found() {
     assert_eq!(
         found("tumbling \"1s\"\naggregate end=\"count()\" n-max=\"max(data.n)\"\nemit a"),
         [
-            "E0206 `end` is in the data of the event already",
+            "E0206 the event's data already has a field `end`",
             "E0206 `n-max` cannot be read by `having`",
         ]
     );

@@ -79,7 +79,7 @@ impl FileTroubles {
         self.files.contains_key(path)
     }
 
-    /// A file could not be opened or read. One that has gone is no trouble.
+    /// A file could not be opened or read. One that is gone is not a problem.
     pub(super) fn note_file(&mut self, path: &Path, fault: &io::Error, now: Duration) {
         if is_out_of_descriptors(fault) {
             self.note_short(fault);

@@ -146,8 +146,8 @@ fn offset_at(zone: &TimeZone, time: jiff::Timestamp) -> i64 {
 fn never(text: &str) -> CronMistake {
     CronMistake {
         at: 0..text.len(),
-        message: format!("`{text}` never comes"),
-        label: "no year has such a day".to_owned(),
+        message: format!("`{text}` never matches"),
+        label: "no year has this date".to_owned(),
         help: "check the day of the month and the month: `0 8 28 2 *` is 28 February".to_owned(),
     }
 }

@@ -317,8 +317,8 @@ mod tests {
     #[test]
     fn a_day_that_no_year_has_is_found() {
         let help = "check the day of the month and the month: `0 8 28 2 *` is 28 February";
-        check("0 8 31 2 *", &[("0 8 31 2 *", "`0 8 31 2 *` never comes", help)]);
-        check("0 8 31 4,6 *", &[("0 8 31 4,6 *", "`0 8 31 4,6 *` never comes", help)]);
+        check("0 8 31 2 *", &[("0 8 31 2 *", "`0 8 31 2 *` never matches", help)]);
+        check("0 8 31 4,6 *", &[("0 8 31 4,6 *", "`0 8 31 4,6 *` never matches", help)]);
         check("0 8 29 2 *", &[]);
         check("0 8 31 2 1", &[]);
     }

@@ -187,7 +187,7 @@ impl<'a> Ticking<'a> {
             count => count.to_string(),
         };
         let reason = format!("left out {count} ticks that were missed before {first}");
-        let advice = format!("at most {CATCH_UP_MAX} are sent later; nothing is to be done");
+        let advice = format!("at most {CATCH_UP_MAX} are sent afterwards; no action is needed");
         self.services.health.report(HealthProblem::degraded(MISSED, reason).advise(advice));
     }
 

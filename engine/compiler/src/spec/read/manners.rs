@@ -123,8 +123,8 @@ fn report_wait(fields: &Fields<'_>, context: &mut Context<'_>) {
         .at(wait.name().span, "holds each message for another event")
         .at(group.name().span, "holds it as well")
         .help(
-            "remove one of them: `group` sends one message for all events of its time, `wait` the \
-             newest one as soon as the fact is there",
+            "remove one of them: `group` sends one message for all events in its time, `wait` one about the \
+             newest event as soon as the awaited event arrives",
         );
 }
 
@@ -183,7 +183,7 @@ fn report_digest(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
     context
         .diagnostics
         .push(Rule::UnknownNode, "`digest` has no effect here")
-        .at(node.name().span, "nothing makes a digest")
+        .at(node.name().span, "this notifier never sends a digest")
         .help("write `then=digest` at `quiet-hours` or `excess=digest` at `rate`, or remove it");
 }
 
@@ -208,7 +208,7 @@ fn report_update(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
                     Rule::UnknownPath,
                     "`update` is not available here: this notifier has no `update`",
                 )
-                .at(scalar.part_span(read.span.clone()), "each message is another one")
+                .at(scalar.part_span(read.span.clone()), "each event is sent as a new message")
                 .help("add `update key=\"data.id\"` to this notifier");
         }
     }

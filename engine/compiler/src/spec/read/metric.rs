@@ -43,7 +43,7 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MetricNode> {
         context
             .diagnostics
             .push(Rule::MissingNode, format!("a {} needs `value`", what.word()))
-            .at(fields.head(), "nothing says which number")
+            .at(fields.head(), "it has no `value`")
             .help("add `value \"data.seconds\"`, or write `counter` to count events");
     }
     Some(MetricNode {
@@ -67,7 +67,7 @@ fn check_name(name: &Spanned<String>, context: &mut Context<'_>) {
     context
         .diagnostics
         .push(Rule::BadName, format!("the name of a metric cannot end in `{end}`"))
-        .at(name.span.clone(), format!("`_{what}` is added where it belongs"))
+        .at(name.span.clone(), format!("`_{what}` is added automatically"))
         .help(format!("write `{}`", if shorter.is_empty() { "events" } else { shorter }));
 }
 

@@ -96,8 +96,8 @@ pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<Expr
         let message = format!("a quote in the pattern `{pattern}` is never closed");
         return Some(ExprProblem::syntax(span.clone(), message).help("write `''` for one quote"));
     }
-    let message = format!("`{letters}` means nothing in the pattern `{pattern}`");
-    let help = "a pattern is made of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, and \
+    let message = format!("`{letters}` is not a valid field in the pattern `{pattern}`");
+    let help = "a pattern consists of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, and \
                 text in single quotes";
     Some(ExprProblem::syntax(span.clone(), message).help(help))
 }
@@ -146,7 +146,7 @@ impl TimePattern {
             return Err(problem);
         }
         if !has_date(text) {
-            let message = format!("no time can be read by `{text}`");
+            let message = format!("`{text}` does not describe a whole time");
             let help = "a pattern needs a year, a month and a day: `yyyy-MM-dd HH:mm:ss`";
             return Err(ExprProblem::syntax(whole, message).help(help));
         }

@@ -271,8 +271,9 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
     if let (Root::Enrich, 0, Some(Step::Name(inner))) = (root, depth, steps.get(1))
         && names.contains(&inner.as_str())
     {
-        let help =
-            format!("did you mean `enrich.{inner}`? Not every stage puts its name into the path");
+        let help = format!(
+            "did you mean `enrich.{inner}`? Not every stage adds its result under its own name"
+        );
         return (help, None);
     }
     let is_list = deepest().any(|it| it.list.is_some());

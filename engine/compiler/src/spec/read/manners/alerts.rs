@@ -25,7 +25,10 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> AlertNodes
     if let Some(node) = escalate.filter(|_| nodes.until.is_empty() && nodes.recover.is_none()) {
         context
             .diagnostics
-            .push(Rule::MissingArgument, "`escalate` always escalates: nothing says who reacted")
+            .push(
+                Rule::MissingArgument,
+                "`escalate` can never be stopped: nothing says when somebody has reacted",
+            )
             .at(node.name().span, "no `until`")
             .help("add `until=\"event.type == 'seen'\"` here, or a `recover` to the notifier");
     }
@@ -41,9 +44,9 @@ fn report_update(fields: &Fields<'_>, context: &mut Context<'_>) {
         context
             .diagnostics
             .push(Rule::UnknownNode, format!("`{word}` cannot be used together with `update`"))
-            .at(node.name().span, "needs a message that is noticed")
+            .at(node.name().span, "needs a message that makes a sound")
             .at(update.name().span, "changes a message without a sound")
-            .help("write a second notifier for what somebody has to react to");
+            .help("use a second notifier for events that need a reaction");
     }
 }
 
