@@ -5,6 +5,7 @@
 
 mod admission;
 mod backlog;
+mod elapsed;
 mod held;
 mod ingest;
 mod outbox;
@@ -22,6 +23,7 @@ use crate::metrics::{EventCounter, Metrics, RunTally};
 use crate::run::Generation;
 use crate::run::enrich::{DeadEnd, Disposition, EventRun};
 use admission::AdmittedCount;
+use elapsed::WallHistory;
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
 pub use held::HeldCount;
@@ -162,6 +164,7 @@ pub struct Engine {
     stopped: Signal,
     outbox: Arc<Outbox>,
     pauses: NodePauses,
+    history: WallHistory,
     observer: OnceLock<Arc<dyn IngestObserver>>,
 }
 
@@ -190,7 +193,9 @@ impl Engine {
         metrics.count(EventCounter::Accepted, pending);
         metrics.register(&generation.plan);
         outbox.leave_in_inbox();
+        let history = WallHistory::new(&*env.clock);
         Arc::new(Engine {
+            history,
             env,
             store,
             metrics,

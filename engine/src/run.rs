@@ -97,7 +97,8 @@ impl Generation {
     pub fn remember(&self) -> StoreEntry {
         let nodes = self.memories.values().map(|memory| memory.node.clone()).collect();
         let rules = self.plan.rules().into_iter().map(Arc::new).collect();
-        StoreEntry::Remember { generation: self.number, nodes, rules }
+        let targets = self.plan.outside();
+        StoreEntry::Remember { generation: self.number, nodes, rules, targets }
     }
 
     /// An opened stage by its name.

@@ -175,12 +175,11 @@ impl NodePauses {
         paused.collect()
     }
 
-    /// From when on a delivery of a target can have been tried: it was made at `created`, and may
-    /// have waited for the end of a pause.
-    pub fn tried_from(&self, target: &str, created: Timestamp) -> Timestamp {
+    /// When the last pause of a target ended, in this run of the engine.
+    fn resumed_at(&self, target: &str) -> Option<Timestamp> {
         match self.nodes().get(node_of(target)) {
-            Some(NodeState::Resumed(at)) => created.max(*at),
-            _ => created,
+            Some(NodeState::Resumed(at)) => Some(*at),
+            _ => None,
         }
     }
 
@@ -212,6 +211,14 @@ fn saved(node: &str, state: Option<&NodeState>) -> StoreEntry {
 }
 
 impl Engine {
+    /// For how long a delivery of a target that was made at `created` can have been tried: a pause
+    /// takes nothing of the time that it has, nor does a clock that is set.
+    pub fn tried_for(&self, target: &str, created: Timestamp) -> Duration {
+        let elapsed = |moment| self.history.elapsed(moment, &*self.env.clock);
+        let resumed = self.pauses.resumed_at(target).map(elapsed);
+        elapsed(created).min(resumed.unwrap_or(Duration::MAX))
+    }
+
     /// Which sinks and notifiers are paused.
     pub fn pauses(&self) -> &NodePauses {
         &self.pauses

@@ -387,6 +387,24 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Ends the repeats of notifiers that repeat nothing any more: whoever reacts while one is gone
+    /// is not heard, so it must not go on when it is back.
+    pub(super) fn end_unruled_repeats(&mut self) -> Result<(), StoreFault> {
+        let sql = "SELECT sink, seq FROM delivery_rows INDEXED BY delivery_rows_again
+                   WHERE again > 0";
+        let repeated: Vec<(String, i64)> = {
+            let mut select = self.connection.prepare_cached(sql)?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for (sink, seq) in repeated {
+            if self.held.rules_of(&sink).is_none_or(|rules| rules.repeat.is_none()) {
+                self.close_alert(&sink, seq as u64, true)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends again what is due.
     pub(super) fn repeat_due(&mut self) -> Result<(), StoreFault> {
         let sql = "SELECT sink, seq FROM delivery_rows INDEXED BY delivery_rows_again

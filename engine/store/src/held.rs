@@ -191,8 +191,13 @@ enum MessageFate {
 
 impl Batch<'_> {
     /// The rules of the notifiers from now on: what waits by rules that are others now is judged
-    /// again.
-    pub(super) fn adopt_rules(&mut self, rules: &[Arc<NotifyRules>]) -> Result<(), StoreFault> {
+    /// again. What waits for a notifier that is not among `targets` is left as it is until that
+    /// is back with its rules.
+    pub(super) fn adopt_rules(
+        &mut self,
+        rules: &[Arc<NotifyRules>],
+        targets: &[Arc<str>],
+    ) -> Result<(), StoreFault> {
         let rules = rules.iter().map(|rule| (rule.target.clone(), rule.clone())).collect();
         self.held.rules = Arc::new(rules);
         self.held.forget_wake();
@@ -202,8 +207,8 @@ impl Batch<'_> {
             let mut select = self.connection.prepare_cached(sql)?;
             select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
         };
-        for sink in sinks {
-            let rules = self.held.rules.get(&*sink).cloned();
+        for sink in sinks.iter().filter(|sink| targets.iter().any(|target| **target == ***sink)) {
+            let rules = self.held.rules.get(&**sink).cloned();
             for by in HeldBy::ALL {
                 let latest = match (&rules, by) {
                     (None, HeldBy::Escalate) => Timestamp(NEVER),
@@ -218,11 +223,15 @@ impl Batch<'_> {
                 )?;
             }
         }
+        self.end_unruled_repeats()?;
         self.review_escalations()
     }
 
     /// Judges a message: it goes on, waits, is told by another one, or is suppressed.
     pub(super) fn judge_message(&mut self, message: &HeldMessage) -> Result<(), StoreFault> {
+        if !self.is_target(&message.sink) {
+            return self.park_held(message);
+        }
         let Some(rules) = self.held.rules.get(&message.sink).cloned() else {
             return self.send(message);
         };
@@ -367,6 +376,16 @@ impl Batch<'_> {
             params![state as i64, AT_ONCE.0, &*message.sink, message.seq as i64],
         )?;
         self.effects.sinks.insert(message.sink.clone());
+        Ok(())
+    }
+
+    /// Its time has come while its target is gone: it is judged when that is back.
+    fn park_held(&mut self, message: &HeldMessage) -> Result<(), StoreFault> {
+        self.run(
+            "UPDATE delivery_rows SET state = 3, not_before = ?, held = coalesce(held, 'parked')
+             WHERE sink = ? AND seq = ?",
+            params![AT_ONCE.0, &*message.sink, message.seq as i64],
+        )?;
         Ok(())
     }
 

@@ -111,8 +111,8 @@ impl Batch<'_> {
             StoreEntry::Judged { notes, entry } => self.judged(notes, entry, hash),
             StoreEntry::Take(event) => Ok(WriteReceipt::Accepted { seq: event.seq }),
             StoreEntry::Nothing => Ok(WriteReceipt::Done),
-            StoreEntry::Remember { generation, nodes, rules } => {
-                self.adopt_rules(rules)?;
+            StoreEntry::Remember { generation, nodes, rules, targets } => {
+                self.adopt_rules(rules, targets)?;
                 self.remember(*generation, nodes)
             }
             StoreEntry::Wake => {

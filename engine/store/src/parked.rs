@@ -47,8 +47,10 @@ impl Batch<'_> {
         for sink in waiting {
             let sql = match present.contains(&sink) {
                 true => {
-                    // A clock that was ahead may have put them off for years.
-                    "UPDATE delivery_rows SET state = 0, not_before = min(not_before, ?3)
+                    // A clock that was ahead may have put them off for years. What was held, its
+                    // notifier judges again.
+                    "UPDATE delivery_rows SET state = iif(held IS NULL, 0, 5),
+                            not_before = min(not_before, ?3)
                         WHERE sink = ?1 AND seq IN
                         (SELECT seq FROM delivery_rows INDEXED BY delivery_rows_parked
                             WHERE sink = ?1 AND state = 3 LIMIT ?2)"
@@ -63,6 +65,7 @@ impl Batch<'_> {
             let moved = self.connection.prepare_cached(sql)?.execute(values)?;
             left -= moved.min(left);
         }
+        self.held.forget_wake();
         self.effects.parking = Some((left == 0).then(|| present.to_vec()));
         self.effects.sinks.extend(present.iter().cloned());
         Ok(WriteReceipt::Done)

@@ -72,6 +72,8 @@ pub enum StoreEntry {
         nodes: Vec<Arc<MemoryNode>>,
         /// What notifiers say about whether and when.
         rules: Vec<Arc<NotifyRules>>,
+        /// Everything that deliveries go to.
+        targets: Vec<Arc<str>>,
     },
     /// Stages that wanted to look again by now, do.
     Wake,

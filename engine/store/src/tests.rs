@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 mod attempts;
+mod away;
 mod counts;
 mod letters;
 mod memory;

@@ -48,8 +48,7 @@ pub(super) fn settlement(engine: &Engine, target: &Target, ended: EndedDelivery)
         return settlement;
     }
     let wait = policy.wait_after(&fault, settlement.attempts, engine.env.random.ratio());
-    // A pause takes nothing of the time that a delivery has.
-    let age = now.since(engine.pauses().tried_from(&target.name, delivery.created));
+    let age = engine.tried_for(&target.name, delivery.created);
     match wait.filter(|wait| age + *wait < policy.give_up) {
         Some(wait) => {
             settlement.state = DeliveryState::Pending;

@@ -44,7 +44,12 @@ fn node(print: &str, keys_max: u64) -> Arc<MemoryNode> {
 }
 
 fn remember(node: &Arc<MemoryNode>) -> StoreEntry {
-    StoreEntry::Remember { generation: 1, nodes: vec![node.clone()], rules: Vec::new() }
+    StoreEntry::Remember {
+        generation: 1,
+        nodes: vec![node.clone()],
+        rules: Vec::new(),
+        targets: Vec::new(),
+    }
 }
 
 fn noted(

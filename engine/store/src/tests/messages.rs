@@ -34,7 +34,12 @@ fn rules(rate: Option<MessageRate>) -> StoreEntry {
         update: Some(DAY),
         ..NotifyRules::default()
     };
-    StoreEntry::Remember { generation: 1, nodes: Vec::new(), rules: vec![Arc::new(rules)] }
+    StoreEntry::Remember {
+        generation: 1,
+        nodes: Vec::new(),
+        rules: vec![Arc::new(rules)],
+        targets: vec!["phone".into()],
+    }
 }
 
 impl Bench {

@@ -445,7 +445,12 @@ fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<StoreEntry> {
         5 => StoreEntry::DropLetter { id: seq },
         6 => StoreEntry::Park { sinks: wanted.iter().map(|it| Arc::from(*it)).collect() },
         7 => settled(target, seq, state),
-        8 => StoreEntry::Remember { generation: 1, nodes: Vec::new(), rules: some_rules(random) },
+        8 => StoreEntry::Remember {
+            generation: 1,
+            nodes: Vec::new(),
+            rules: some_rules(random),
+            targets: wanted.iter().map(|it| Arc::from(*it)).collect(),
+        },
         9 => StoreEntry::Wake,
         10..13 => alert(random, &id, &wanted),
         13 => relay(target, "slow", seq),
