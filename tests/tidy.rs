@@ -5,6 +5,7 @@ use language::{Environment, Kinds, NodeRole};
 use stages::catalog::Catalog;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
@@ -151,6 +152,7 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
             match mark {
                 "" | " with-env" => {
                     assert_eq!(complaints, "", "{name}:\n{block}");
+                    runs_its_tests(&name, block);
                     right += 1;
                 }
                 // They need permission, and nothing else is said of them.
@@ -170,6 +172,28 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
         }
     }
     assert!(5 < right && 20 < wrong, "the documents show {right} and {wrong} blocks");
+}
+
+/// A file of tests is only an example where its tests pass.
+fn runs_its_tests(name: &str, block: &str) {
+    if !block.contains("\ntest \"") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipelines = folder.path().join("pipelines");
+    fs::create_dir(&pipelines).expect("a folder");
+    let link = |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to).expect("a link");
+    link(&root().join("schemas"), &folder.path().join("schemas"));
+    for beside in fs::read_dir(root().join("pipelines")).expect("a folder") {
+        let beside = beside.expect("an entry");
+        link(&beside.path(), &pipelines.join(beside.file_name()));
+    }
+    let file = pipelines.join("shown.kdl");
+    fs::write(&file, block).expect("it can be written");
+    let output = Command::new(env!("CARGO_BIN_EXE_engine")).arg("test").arg(&file).output();
+    let output = output.expect("it runs");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{name}:\n{report}");
 }
 
 #[test]

@@ -175,6 +175,8 @@ pub trait IngestObserver: Send + Sync {
     /// The stages of an event have ended like this, and it comes to `disposition`; `by` is the stage
     /// that let it go or set it aside.
     fn ended(&self, results: &[StageResult], disposition: &Disposition, by: Option<&Arc<str>>);
+    /// The filter `by` has dropped an event that a stage sent.
+    fn dropped(&self, event: &Event, by: &Arc<str>);
 }
 
 impl Engine {

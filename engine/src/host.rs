@@ -11,6 +11,7 @@ use crate::http::ports::NetworkPorts;
 use crate::log::{self, LogFormat};
 use crate::reload::{self, EngineParts, PipelineFile, Reloader};
 use crate::resources;
+use crate::run::condition;
 use crate::run::stop::StopSignal;
 use crate::run::{DemoFiles, OpenContext};
 use crate::supervisor::LiveSources;
@@ -35,6 +36,9 @@ use store::{
     self, CommitObserver, Settings, Store, StoreFault, StoreTrouble, StoredEvent, Synchronous,
 };
 use wire::Wire;
+
+/// With `--once`: for how long deliveries may wait for a change that only somebody else can make.
+const STUCK_MAX: Duration = Duration::from_secs(5);
 
 /// How long a stop waits for requests and tasks when the store is broken.
 const BROKEN_GRACE: Duration = Duration::from_millis(500);
@@ -195,7 +199,9 @@ async fn live(
         let grace = if engine.store.is_broken() { grace.min(BROKEN_GRACE) } else { grace };
         reloader.close(grace).await;
         match &end {
-            RunEnd::Settled => summary::after_once(&engine, engine.env.clock.monotonic() - began),
+            RunEnd::Settled => {
+                summary::after_once(&engine, engine.env.clock.monotonic() - began).await;
+            }
             _ => summary::at_stop(&engine).await,
         }
         end.result()
@@ -339,15 +345,30 @@ async fn once_result(
     faults: Vec<(Arc<str>, Fault)>,
     fails_on_dead: bool,
 ) -> Result<(), RunFailure> {
-    let store = &engine.store;
+    let (store, clock) = (&engine.store, &engine.env.clock);
+    let mut stuck_since = None;
     loop {
         store.tick().await;
         let pending = store.figures().pending.load(Ordering::Relaxed);
-        let deliveries = store.read(|reader| reader.is_any_pending()).await.unwrap_or(true);
-        if pending == 0 && !deliveries {
-            break;
+        match store.read(|reader| reader.pending_targets()).await {
+            Ok(targets) if pending == 0 && targets.is_empty() => break,
+            Ok(targets) if pending == 0 => {
+                let reasons: Option<Vec<String>> = targets
+                    .iter()
+                    .map(|target| condition::waits_for_change(engine, target))
+                    .collect();
+                let now = clock.monotonic();
+                match reasons {
+                    Some(reasons) if STUCK_MAX <= now - *stuck_since.get_or_insert(now) => {
+                        return Err(failure(3, stuck(&reasons)));
+                    }
+                    Some(_) => {}
+                    None => stuck_since = None,
+                }
+            }
+            _ => stuck_since = None,
         }
-        engine.env.clock.sleep(Duration::from_millis(20)).await;
+        clock.sleep(Duration::from_millis(20)).await;
     }
     if let Some((name, fault)) = faults.first() {
         return Err(failure(3, format!("source `{name}` ended: {}", fault.reason)));
@@ -358,6 +379,12 @@ async fn once_result(
         return Err(failure(1, format!("{letters} in the store; `engine sql` shows them")));
     }
     Ok(())
+}
+
+/// What a run with `--once` says that only somebody else can end.
+fn stuck(reasons: &[String]) -> String {
+    let reasons = reasons.join("; ");
+    format!("{reasons}; correct it, and run again: what waits is kept, and delivered then")
 }
 
 /// The threads of a running engine.

@@ -129,12 +129,21 @@ pub struct Brings {
     pub mqtt: Option<expr::ValueType>,
     /// Whether `map` knows as `file` where each was read.
     pub has_file: bool,
+    /// Whether they have a subject when `map` gives none.
+    pub has_subject: bool,
 }
 
 impl Brings {
     /// Messages of which nothing is known but this.
     pub fn message(message: expr::ValueType) -> Brings {
-        Brings { message, kind: None, has_time: false, mqtt: None, has_file: false }
+        Brings {
+            message,
+            kind: None,
+            has_time: false,
+            mqtt: None,
+            has_file: false,
+            has_subject: false,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Cause {
     Connect,
     /// An HTTP status.
     Status(u16),
+    /// A path of this machine that cannot be used as it is.
+    Path,
     /// Anything else.
     Other,
 }
@@ -49,6 +51,7 @@ impl Cause {
             Cause::Timeout => "timeout",
             Cause::Connect => "unreachable",
             Cause::Status(_) => "bad-answer",
+            Cause::Path => "path-unusable",
             Cause::Other => "fault",
         }
     }

@@ -68,6 +68,8 @@ impl Engine {
     /// that was not judged before.
     async fn end(self: &Arc<Self>, event_run: EventRun, notes: Option<Notes>) {
         let received = event_run.event().envelope.received;
+        // Only what a stage sent is judged by the filters here.
+        let sent = notes.is_some().then(|| event_run.event().clone());
         let (disposition, tally) = self.conclude(event_run);
         let (entry, fate) = match disposition {
             Disposition::Finished(finished) => {
@@ -88,7 +90,10 @@ impl Engine {
         let Some(receipt) = self.settle_accepted(entry, notes).await else { return };
         match (receipt, discarded) {
             (WriteReceipt::Duplicate { .. }, _) => {}
-            (WriteReceipt::Dropped { node }, _) => self.metrics.discarded(&node),
+            (WriteReceipt::Dropped { node }, _) => match sent {
+                Some(event) => self.drop_emitted(&event, &node),
+                None => self.metrics.discarded(&node),
+            },
             (_, Some(reason)) => {
                 self.count_run(&tally, received);
                 self.metrics.discarded(&reason);
@@ -141,7 +146,9 @@ impl Engine {
                 let take = StoreEntry::Take(event_run.event().clone());
                 match self.settle_accepted(take, Some(notes)).await {
                     Some(WriteReceipt::Judged { outputs, .. }) => event_run.judged(&outputs),
-                    Some(WriteReceipt::Dropped { node }) => return self.metrics.discarded(&node),
+                    Some(WriteReceipt::Dropped { node }) => {
+                        return self.drop_emitted(event_run.event(), &node);
+                    }
                     Some(WriteReceipt::Accepted { .. }) => event_run.judged(&[]),
                     _ => return,
                 }
@@ -151,7 +158,7 @@ impl Engine {
                 let notes = self.noted(lane, &event, filters, |_| {}).notes;
                 let entry = StoreEntry::Discard { event: *event, reason: reason.clone() };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
-                    self.metrics.discarded(&reason);
+                    self.drop_emitted(&as_sent, &reason);
                 }
             }
             Intake::Refused(refusal) => {
@@ -163,6 +170,11 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn drop_emitted(&self, event: &Event, by: &Arc<str>) {
+        self.observer.get().inspect(|it| it.dropped(event, by));
+        self.metrics.discarded(by);
     }
 
     fn noted(

@@ -16,6 +16,8 @@ struct SummaryWaiting {
     deliveries: u64,
     parked: u64,
     letters: u64,
+    /// Keys of stages, whose time is to come.
+    timers: u64,
 }
 
 impl SummaryWaiting {
@@ -31,6 +33,7 @@ impl SummaryWaiting {
             deliveries: figures.outbox_rows.load(Ordering::Relaxed).saturating_sub(parked),
             parked,
             letters: figures.dead_letters.load(Ordering::Relaxed),
+            timers: timers(engine),
         }
     }
 
@@ -41,6 +44,7 @@ impl SummaryWaiting {
             (self.deliveries, "delivery"),
             (self.parked, "parked delivery"),
             (self.letters, "dead letter"),
+            (self.timers, "key with a timer"),
         ];
         let parts: Vec<String> = parts
             .iter()
@@ -51,8 +55,18 @@ impl SummaryWaiting {
     }
 }
 
-/// `1 delivery`, `2 deliveries`.
+/// How many keys stages look at again later.
+fn timers(engine: &Engine) -> u64 {
+    let generation = engine.generation();
+    let nodes = generation.memories.values();
+    nodes.map(|memory| memory.node.figures.timers.load(Ordering::Relaxed)).sum()
+}
+
+/// `1 delivery`, `2 deliveries`, `2 keys with a timer`.
 pub(super) fn counted(count: u64, what: &str) -> String {
+    if let Some((noun, more)) = what.split_once(" with ") {
+        return format!("{} with {more}", counted(count, noun));
+    }
     match (count, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
@@ -109,7 +123,7 @@ fn progress_of(metrics: &Metrics) -> String {
 }
 
 /// Says what a run with `--once` did.
-pub(super) fn after_once(engine: &Engine, took: Duration) {
+pub(super) async fn after_once(engine: &Engine, took: Duration) {
     let metrics = &engine.metrics;
     let took = kernel::time::write_duration(Duration::from_millis(
         u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -124,6 +138,14 @@ pub(super) fn after_once(engine: &Engine, took: Duration) {
         delivered = metrics.deliveries("done"),
         "everything was read and settled after {took}:"
     );
+    // Windows that are open and messages in quiet hours are no work that is left undone.
+    let waiting = SummaryWaiting::of(engine).await;
+    let later = [(waiting.timers, "key with a timer"), (waiting.deliveries, "held notification")];
+    let later = later.iter().filter(|part| 0 < part.0).map(|(count, what)| counted(*count, what));
+    let later = later.collect::<Vec<_>>().join(", ");
+    if !later.is_empty() {
+        tracing::info!("waiting for a later time, in the next run: {later}");
+    }
 }
 
 #[cfg(test)]
@@ -132,10 +154,11 @@ mod tests {
 
     #[test]
     fn what_waits_is_named_and_counted() {
-        let waiting = SummaryWaiting { events: 1, deliveries: 2, parked: 0, letters: 12 };
-        let words = "1 accepted event, 2 deliveries, 12 dead letters";
+        let waiting =
+            SummaryWaiting { events: 1, deliveries: 2, parked: 0, letters: 12, timers: 2 };
+        let words = "1 accepted event, 2 deliveries, 12 dead letters, 2 keys with a timer";
         assert_eq!(waiting.in_words().as_deref(), Some(words));
-        let nothing = SummaryWaiting { events: 0, deliveries: 0, parked: 0, letters: 0 };
+        let nothing = SummaryWaiting { events: 0, deliveries: 0, parked: 0, letters: 0, timers: 0 };
         assert_eq!(nothing.in_words(), None);
     }
 }

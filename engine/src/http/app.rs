@@ -26,6 +26,7 @@ use language::{Environment, Rate, ServedHost};
 use smol::lock::Semaphore;
 use stages::contract::{HttpRoute, StreamShape};
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -34,6 +35,8 @@ use wire::Fetch;
 
 /// Most events read from the store at once, to fill the ring of a stream that is new.
 const FILL: usize = 1000;
+/// The code of a server that no client can connect to.
+const NO_CONNECTIONS: &str = "no-connections";
 /// What one read of these may hold, in bytes.
 const FILL_BYTES: usize = 1 << 20;
 
@@ -359,6 +362,16 @@ impl App {
                 health.report(HealthProblem::degraded("bad-certificate", reason).advise(advice));
             }
         }
+    }
+
+    /// Says in health whether clients can connect.
+    pub(super) fn report_accepting(&self, fault: Option<&io::Error>) {
+        let health = self.engine.env.health.part(PartRole::Server, "");
+        let Some(fault) = fault else { return health.clear(NO_CONNECTIONS) };
+        let reason = format!("no connection can be accepted: {fault}");
+        let advice = "close other files and connections of the engine, or raise the limit of open \
+                      files (`ulimit -n`, or `LimitNOFILE=` of the service); it is retried";
+        health.report(HealthProblem::failed(NO_CONNECTIONS, reason).advise(advice));
     }
 
     fn report_bad_hosts(&self, hosts: &[String]) {

@@ -27,6 +27,7 @@ use language::nearest;
 use serde_json::json;
 use stages::contract::HttpRoute;
 use stages::credential::{SenderRefusal, SenderState};
+use std::io;
 
 /// The largest body of a request that is no event.
 const BODY_MAX: usize = 1 << 16;
@@ -318,6 +319,10 @@ fn target<'s>(surface: &'s Surface, path: &str) -> FrontTarget<'s> {
 impl Service for Front {
     fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply> {
         Box::pin(self.answer(request))
+    }
+
+    fn accepting(&self, fault: Option<&io::Error>) {
+        self.app.report_accepting(fault);
     }
 }
 

@@ -77,6 +77,9 @@ impl Acceptor {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    if PAUSE_FIRST < pause {
+                        self.site.service.accepting(None);
+                    }
                     pause = PAUSE_FIRST;
                     self.take(stream, peer);
                 }
@@ -87,7 +90,7 @@ impl Acceptor {
                     }
                     // Out of descriptors, most likely: the connection stays in the backlog, and
                     // asking again at once would spin on it.
-                    tracing::warn!(%error, "cannot accept connections; retrying");
+                    self.site.service.accepting(Some(&error));
                     self.site.clock.sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

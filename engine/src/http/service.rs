@@ -8,6 +8,7 @@ use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use event_listener::{Event, EventListener};
 use kernel::env::{Clock, Pending};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,9 @@ pub trait Service: Send + Sync + 'static {
     /// Answers one. It may be dropped at any wait when its time is over. A panic is answered
     /// with 500 and ends the connection.
     fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply>;
+
+    /// Connections cannot be accepted, for this reason, or can be again.
+    fn accepting(&self, _fault: Option<&io::Error>) {}
 }
 
 /// Tells connections that it is time to end.

@@ -1,7 +1,8 @@
 //! What the end of a call says about the health of the stage or target that made it.
 
+use crate::engine::Engine;
 use kernel::fault::{Cause, Fault, FaultClass};
-use kernel::health::{HealthProblem, PartHealth};
+use kernel::health::{HealthProblem, PartHealth, PartRole};
 
 /// The code of a part whose credentials are rejected.
 pub const UNAUTHORIZED: &str = "unauthorized";
@@ -12,13 +13,14 @@ pub const REJECTED: &str = "rejected";
 const GIVEN_UP: &str = "given-up";
 
 /// What a call that succeeds ends. What a kind reports by itself is over when the kind says so.
-const OF_CALLS: [&str; 7] = [
+const OF_CALLS: [&str; 8] = [
     GIVEN_UP,
     UNAUTHORIZED,
     REJECTED,
     Cause::Timeout.code(),
     Cause::Connect.code(),
     Cause::Status(0).code(),
+    Cause::Path.code(),
     Cause::Other.code(),
 ];
 
@@ -33,6 +35,9 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>, given_up: usiz
         health.report(HealthProblem::degraded(GIVEN_UP, reason).advise(advice));
     }
     let advice = match fault.class {
+        FaultClass::Configuration if fault.cause == Cause::Path => {
+            "its deliveries wait: correct the path or its permissions; it is retried automatically"
+        }
         FaultClass::Configuration => {
             "its deliveries wait: correct the token or the permission; it is retried automatically"
         }
@@ -57,6 +62,15 @@ pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
     health.report(problem(fault).advise(advice));
 }
 
+/// Why a target takes nothing until somebody changes something: a token, a permission, a path.
+pub fn waits_for_change(engine: &Engine, target: &str) -> Option<String> {
+    let health = &engine.env.health;
+    let report = health.of(health.part(PartRole::Target, target).part())?;
+    let is_change = |code: &str| code == UNAUTHORIZED || code == Cause::Path.code();
+    let problem = report.problems.iter().find(|open| is_change(open.problem.code))?;
+    Some(format!("`{target}`: {}", problem.problem.reason))
+}
+
 fn has_succeeded(health: &PartHealth) {
     OF_CALLS.iter().for_each(|it| health.clear(it));
 }
@@ -64,6 +78,9 @@ fn has_succeeded(health: &PartHealth) {
 fn problem(fault: &Fault) -> HealthProblem {
     let reason = fault.reason.clone();
     match fault.class {
+        FaultClass::Configuration if fault.cause == Cause::Path => {
+            HealthProblem::failed(fault.cause.code(), reason)
+        }
         FaultClass::Configuration => HealthProblem::failed(UNAUTHORIZED, reason),
         FaultClass::Transient => HealthProblem::degraded(fault.cause.code(), reason),
         FaultClass::Permanent => HealthProblem::degraded(REJECTED, reason),

@@ -183,7 +183,8 @@ fn staged(expect: &TestExpectation, name: &Arc<str>, seen: &TestRecord) -> Optio
 
 /// A filter has no results of its own: what became of each message says what it did.
 fn filtered(expect: &TestExpectation, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
-    let (mut candidates, mut dropped) = (Vec::new(), 0);
+    let sent = seen.ended.iter().filter(|end| end.by.as_ref() == Some(name)).count();
+    let (mut candidates, mut dropped) = (Vec::new(), sent as u64);
     for arrived in seen.arrived.iter() {
         let Some(word) = at_filter(arrived, name, seen) else { continue };
         dropped += u64::from(word != KEPT);

@@ -177,4 +177,11 @@ impl IngestObserver for Watch {
         let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
         noted.ended.push(SeenEnd { event, results, by, reason, is_dead });
     }
+
+    fn dropped(&self, event: &Event, by: &Arc<str>) {
+        let reason =
+            format!("an event that `{}` sent passes the filters, too", event.envelope.source);
+        let (event, by, results) = (event.clone(), Some(by.clone()), Vec::new());
+        self.noted().ended.push(SeenEnd { event, results, by, reason, is_dead: false });
+    }
 }

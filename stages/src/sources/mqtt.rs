@@ -258,7 +258,7 @@ impl SourceKind for MqttSource {
             PayloadForm::Json => ValueType::any(),
             PayloadForm::Text => ValueType::text(),
         };
-        Brings { mqtt: Some(mqtt), ..Brings::message(message) }
+        Brings { mqtt: Some(mqtt), has_subject: true, ..Brings::message(message) }
     }
 
     fn is_text(settings: &MqttSourceSettings) -> bool {

@@ -220,7 +220,8 @@ impl SourceKind for TimerSource {
             Some(table) => table.shape().clone(),
             None => ValueType::map([("scheduled", ValueType::text())]),
         };
-        Brings { has_time: true, ..Brings::message(message) }
+        let has_subject = settings.per.is_some();
+        Brings { has_time: true, has_subject, ..Brings::message(message) }
     }
 
     fn ends(_: &Settings) -> bool {

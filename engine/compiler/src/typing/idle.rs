@@ -8,8 +8,11 @@ use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{PathRead, Root};
 use language::spanned::Span;
-use stages::contract::SinkRole;
+use stages::contract::{CloudEvents, SinkRole};
 use std::collections::BTreeMap;
+
+/// Further places of one finding that are shown.
+const SHOWN_MAX: usize = 2;
 
 /// Failure handling, by the names of its nodes.
 const FAILURE: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency", "policy"];
@@ -28,7 +31,11 @@ pub(super) fn check(
     settings(document, spec, diagnostics);
     breakers_off(document.nodes(), diagnostics);
     calls_at_once(document, spec, diagnostics);
-    fields(sites, spec.lifecycle().is_some(), diagnostics);
+    let set = SetFields {
+        lifecycle: spec.lifecycle().is_some(),
+        subject: has_subject(spec) || emits(document.nodes()),
+    };
+    fields(sites, set, diagnostics);
     // A source that could not be read is not missing.
     if !diagnostics.has_errors() && spec.sources.is_empty() {
         diagnostics
@@ -199,30 +206,81 @@ fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnost
     }
 }
 
-/// Fields of `event` that nothing sets.
-fn fields(sites: &[ExprSite<'_>], has_lifecycle: bool, diagnostics: &mut Diagnostics) {
+/// Which fields of `event` something in the file may set.
+#[derive(Debug, Clone, Copy)]
+struct SetFields {
+    lifecycle: bool,
+    subject: bool,
+}
+
+/// Whether a source gives events a subject; one of a file that is not written yet may.
+fn has_subject(spec: &Spec) -> bool {
+    let mut sources = spec.sources.iter();
+    spec.sources.is_empty()
+        || sources.any(|source| {
+            source.map.subject.is_some()
+                || source.spec.brings().has_subject
+                || source.spec.cloud_events() != CloudEvents::Never
+        })
+}
+
+/// Whether a stage sends events, which are about its keys.
+fn emits(nodes: &[KdlNode]) -> bool {
+    let stages = nodes.iter().filter(|node| node.name().value() != "source");
+    let blocks = stages.filter_map(KdlNode::children);
+    blocks.flat_map(KdlDocument::nodes).any(|child| child.name().value() == "emit")
+}
+
+/// Fields of `event` that nothing sets. That of a source is one mistake, wherever it is read.
+fn fields(sites: &[ExprSite<'_>], set: SetFields, diagnostics: &mut Diagnostics) {
+    let mut subjects = Vec::new();
     for site in sites {
         let reads = super::expr(site).map(|expr| expr.reads());
         let reads = reads.or_else(|| super::template(site).map(|template| template.reads()));
         let is_unset = |it: &PathRead| {
             let name = it.path.first().map_or("", String::as_str);
-            let is_unset = name == "attempt" || name == "lifecycle" && !has_lifecycle;
+            let is_unset = match name {
+                "attempt" => true,
+                "lifecycle" => !set.lifecycle,
+                "subject" => !set.subject,
+                _ => false,
+            };
             it.root == Root::Event && is_unset
         };
         for read in reads.into_iter().flatten().filter(is_unset) {
-            let name = format!("event.{}", read.path[0]);
+            let span = site.part(read.span);
             let help = match read.path[0].as_str() {
+                "subject" => {
+                    subjects.push(span);
+                    continue;
+                }
                 "lifecycle" => {
                     "add a `lifecycle` that says what starts and ends a visit, or remove it"
                 }
                 _ => "remove it",
             };
             diagnostics
-                .push(Rule::NoEffect, format!("`{name}` is always null"))
-                .at(site.part(read.span), "no stage sets it")
+                .push(Rule::NoEffect, format!("`event.{}` is always null", read.path[0]))
+                .at(span, "no stage sets it")
                 .help(help);
         }
     }
+    report_subjects(subjects, diagnostics);
+}
+
+fn report_subjects(mut reads: Vec<Span>, diagnostics: &mut Diagnostics) {
+    reads.sort_by_key(|read| read.start);
+    let mut reads = reads.into_iter();
+    let Some(first) = reads.next() else { return };
+    let found = diagnostics.push(Rule::NoEffect, "`event.subject` is always empty");
+    found.at(first, "no source sets it");
+    for read in reads.take(SHOWN_MAX) {
+        found.at(read, "read here, too");
+    }
+    found.help(
+        "write `map { subject \"data.subject\" }` in the source, with the path of what the event \
+         is about",
+    );
 }
 
 fn no_effect(diagnostics: &mut Diagnostics, word: &str, span: &Span, why: &str, help: &str) {

@@ -97,6 +97,9 @@ impl Writer {
         let folder = folder_of(path);
         make_folder(folder)?;
         let mut file = open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(NO_FILE));
+        }
         if let Some(permissions) = permissions {
             // Who reads the file goes on reading it after it was set aside.
             file.set_permissions(permissions)?;
@@ -115,7 +118,9 @@ impl Writer {
     }
 
     fn is_due(&self, path: &Path, more: u64, now: Timestamp) -> bool {
-        let Ok(is) = path.metadata() else { return false };
+        let Some(is) = path.metadata().ok().filter(std::fs::Metadata::is_file) else {
+            return false;
+        };
         let is_full = self.rotate.size.is_some_and(|max| 0 < is.len() && max < is.len() + more);
         let changed =
             is.modified().ok().and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
@@ -133,13 +138,23 @@ fn turn_of(path: &Path) -> &'static Mutex<()> {
     &TURNS[hasher.finish() as usize % TURNS.len()]
 }
 
-/// Opens a file to append to; a new one is for its owner alone.
+/// What is neither a file nor a folder: nothing that is written there is on disk.
+const NO_FILE: &str = "it is a pipe or a device, not a file";
+
+/// Opens a file to append to; a new one is for its owner alone. A pipe that nobody reads would keep
+/// the thread for as long, and all that wait for it.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(libc::O_NONBLOCK);
+    }
+    options.open(path).map_err(|error| {
+        let is_other = path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        if is_other { io::Error::other(NO_FILE) } else { error }
+    })
 }
 
 /// The folder that a file lies in, also where the path is a bare name.
@@ -147,33 +162,26 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What a failure to write says about trying again. A path that cannot be one stays so, whoever
-/// waits; what is not permitted or stands in the way may change, once somebody changes it.
+/// What a failure to write says about trying again. A name that cannot be one stays so, whoever
+/// waits; what is not permitted or stands in the way may change, once somebody changes it: a share
+/// that is not mounted for a while leaves all sorts of things in its place.
 fn fault_of(path: &Path, error: &io::Error) -> Fault {
-    let (path, reason) = (path.display(), |text: &str| text.to_owned());
-    let is_for_good = match error.kind() {
-        ErrorKind::IsADirectory => Some(reason("it is a folder")),
-        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
-            Some(format!("the system does not accept this name ({error})"))
-        }
-        _ => None,
+    let path = path.display();
+    let waits = |reason: &str| Fault {
+        class: FaultClass::Configuration,
+        ..Fault::transient(Cause::Path, format!("cannot write {path}: {reason}"))
     };
-    if let Some(reason) = is_for_good {
-        return Fault::permanent(format!("cannot write {path}: {reason}"));
-    }
-    let is_in_the_way = matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists);
-    let reason = match is_in_the_way {
-        true => reason("a part of the path is a file, not a folder"),
-        false => error.to_string(),
-    };
-    let fault = Fault::transient(Cause::Other, format!("cannot write {path}: {reason}"));
     match error.kind() {
-        // A share that is not mounted for a while leaves all sorts of things in its place.
-        _ if is_in_the_way => Fault { class: FaultClass::Configuration, ..fault },
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Fault { class: FaultClass::Configuration, ..fault }
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => Fault::permanent(format!(
+            "cannot write {path}: the system does not accept this name ({error})"
+        )),
+        ErrorKind::IsADirectory => waits("it is a folder"),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            waits("a part of the path is a file, not a folder")
         }
-        _ => fault,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => waits(&error.to_string()),
+        ErrorKind::Other => waits(&error.to_string()),
+        _ => Fault::transient(Cause::Other, format!("cannot write {path}: {error}")),
     }
 }
 
@@ -285,10 +293,8 @@ mod tests {
         std::fs::write(at("file"), "x").unwrap();
         let writer = Writer::new(Rotate::default(), None);
         let class = |path: &Path| one(&writer, path, b"1\n", Timestamp(0)).unwrap_err().class;
-        for path in [at("folder"), at(&"n".repeat(300))] {
-            assert_eq!(class(&path), FaultClass::Permanent, "{}", path.display());
-        }
-        for path in [at("file/below"), at("file/a/b")] {
+        assert_eq!(class(&at(&"n".repeat(300))), FaultClass::Permanent);
+        for path in [at("folder"), at("file/below"), at("file/a/b")] {
             assert_eq!(class(&path), FaultClass::Configuration, "{}", path.display());
         }
         std::fs::remove_file(at("file")).unwrap();
@@ -298,6 +304,30 @@ mod tests {
         assert_eq!(of(ErrorKind::NotFound), FaultClass::Transient);
         assert_eq!(of(ErrorKind::PermissionDenied), FaultClass::Configuration);
         assert_eq!(of(ErrorKind::ReadOnlyFilesystem), FaultClass::Configuration);
+    }
+
+    /// One that nobody reads, and one that somebody does.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_holds_up_nobody_and_gets_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, writer) = (folder.path().join("pipe"), Writer::new(Rotate::default(), None));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let refused = || one(&writer, &pipe, b"1\n", Timestamp(0)).unwrap_err();
+        let expected = format!("cannot write {}: {NO_FILE}", pipe.display());
+        assert_eq!((refused().reason, refused().class), (expected, FaultClass::Configuration));
+        let mut options = OpenOptions::new();
+        options.read(true);
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        let mut reader = options.open(&pipe).unwrap();
+        assert_eq!(refused().cause, Cause::Path);
+        let mut read = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut read).unwrap();
+        assert_eq!(read, b"");
+        assert!(one(&writer, Path::new("/dev/null"), b"1\n", Timestamp(0)).is_err());
+        std::fs::remove_file(&pipe).unwrap();
+        one(&writer, &pipe, b"1\n", Timestamp(0)).unwrap();
     }
 
     #[cfg(unix)]
