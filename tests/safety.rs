@@ -1,10 +1,11 @@
 //! The binary and its store when somebody takes its files, its disk or its place away.
 
+use crate::support::receiver::Receiver;
 use crate::support::{self, Engine, pause, until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -259,6 +260,49 @@ fn a_standard_output_that_nobody_reads_any_more_ends_a_run_of_finite_sources() {
     let reason = "SELECT DISTINCT reason FROM dead_letters WHERE stage = 'seen'";
     let reason: String = connection.query_row(reason, [], |row| row.get(0)).expect("a letter");
     assert!(reason.contains("its reader has closed it"), "{reason}");
+}
+
+/// A job must not hang for as long as nobody changes what only somebody can change.
+#[test]
+fn a_run_of_finite_sources_ends_where_deliveries_wait_for_a_token() {
+    let service = Receiver::start(|_, _| (401, String::new()));
+    let place = Place::new(&format!(
+        "pipeline safety schema-version=1\nsource file in {{ path \"in.jsonl\" }}\n\
+         sink sqlite events {{ path \"../data/events.db\"; retention {{ keep \"30d\" }} }}\n\
+         notify webhook hook {{ url \"{}\"; title \"x\" }}\n",
+        service.url
+    ));
+    let line = event("a", 10) + "\n";
+    std::fs::write(place.file().with_file_name("in.jsonl"), line).expect("it is written");
+    let run = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(["run", "--once", "--set", "server.listen=127.0.0.1:0"])
+        .arg(place.file())
+        .stdin(Stdio::null())
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(3), "{said}");
+    let end = "correct it, and run again: what waits is kept, and delivered then";
+    assert!(said.contains("`hook`: the response is 401") && said.contains(end), "{said}");
+    let connection = Connection::open(place.database()).expect("it opens");
+    let waiting = "SELECT count(*) FROM delivery_rows WHERE sink = 'hook' AND state = 0";
+    let waiting: u64 = connection.query_row(waiting, [], |row| row.get(0)).expect("it counts");
+    assert_eq!(waiting, 1);
+}
+
+#[test]
+fn a_server_that_can_accept_nobody_says_so_once_until_it_can() {
+    let place = Place::new(PLAIN);
+    let engine = Engine::spawn_limited("ulimit -n 64", &place.file(), &place.data());
+    let mut engine = engine.ready();
+    let crowd: Vec<TcpStream> =
+        (0..80).map_while(|_| TcpStream::connect(engine.address.as_str()).ok()).collect();
+    let failed = engine.wait_for("no connection can be accepted");
+    assert!(failed.contains("no-connections") && failed.contains("ulimit -n"), "{failed}");
+    drop(crowd);
+    engine.wait_for("server recovered");
+    assert_eq!(engine.get("/readyz")["degraded"], json!([]));
+    engine.kill();
 }
 
 /// Every file of the data folder with its bytes; the shared memory of the log has only locks.
