@@ -54,6 +54,6 @@ fn of_a_batch_only_what_failed_is_set_aside() {
         assert_eq!(numbers(&folder.path().join(format!("out/{name}.jsonl"))), expected);
     }
     let store = load::open(&folder.path().join("data"));
-    let dead = "SELECT count(*) FROM dead_letters WHERE what = 'delivery' AND class = 'permanent'";
+    let dead = "SELECT count(*) FROM dead_letters WHERE what = 'delivery' AND class = 'transient'";
     assert_eq!(load::number(&store, dead), (0..500).filter(|it| it % 7 == 3).count() as u64);
 }

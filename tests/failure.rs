@@ -158,7 +158,7 @@ notify webhook chat { url "http://chat/"; title "x"; retry 1 { backoff constant 
     });
     assert_eq!(letters, ("transient", "transient"));
     let said = world.health_changes().join("\n");
-    assert!(said.contains("a delivery was given up and is a dead letter"), "{said}");
+    assert!(said.contains("a delivery failed for good and is now a dead letter"), "{said}");
     // The next one that is delivered ends it.
     world.outside.behave("chat", Behaviour::Status(200, Duration::ZERO));
     world.post("bell", "{\"id\":\"c\",\"type\":\"told\"}");

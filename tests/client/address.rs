@@ -174,7 +174,7 @@ fn what_is_not_an_engine_is_said_to_be_none() {
         let found = (answer.code, answer.output.as_str(), answer.error.replace(&address, "HOST"));
         assert_eq!(found, (2, "", format!("engine: {why}\n")));
     };
-    let head = "http://HOST does not respond as an engine does";
+    let head = "http://HOST does not respond like an engine";
     says(
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone",
         &format!("{head}: it responds with status 404; check --url"),

@@ -133,8 +133,8 @@ fn a_store_is_looked_into_without_an_engine() {
         direct(&["explain", "b"]).output.contains("outcome   held")
     });
     let answer = direct(&["explain", "b"]);
-    let held = "held by   the delivery to chat, pending\noutcome   held: it goes when nothing holds \
-                it any more\n";
+    let held = "held by   the delivery to chat, pending\noutcome   held: it is deleted once nothing \
+                holds it back\n";
     assert!(answer.code == 0 && answer.output.ends_with(held), "{}{}", answer.output, answer.error);
     assert_eq!(direct(&["explain", "none"]).code, 1);
     // The rules are those that the file has now.

@@ -164,23 +164,24 @@ fn folder_of(path: &Path) -> &Path {
 
 /// What a failure to write says about trying again. A name that cannot be one stays so, whoever
 /// waits; what is not permitted or stands in the way may change, once somebody changes it: a share
-/// that is not mounted for a while leaves all sorts of things in its place.
+/// that is not mounted for a while leaves all sorts of things in its place. What stands in the
+/// place of one file says nothing of the others, which the events may choose.
 fn fault_of(path: &Path, error: &io::Error) -> Fault {
     let path = path.display();
-    let waits = |reason: &str| Fault {
-        class: FaultClass::Configuration,
-        ..Fault::transient(Cause::Path, format!("cannot write {path}: {reason}"))
-    };
+    let blocked =
+        |reason: &str| Fault::transient(Cause::Path, format!("cannot write {path}: {reason}"));
+    let waits =
+        |reason: &str| Fault { class: FaultClass::Configuration, ..blocked(reason) };
     match error.kind() {
         ErrorKind::InvalidFilename | ErrorKind::InvalidInput => Fault::permanent(format!(
             "cannot write {path}: the system does not accept this name ({error})"
         )),
-        ErrorKind::IsADirectory => waits("it is a folder"),
+        ErrorKind::IsADirectory => blocked("it is a folder"),
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             waits("a part of the path is a file, not a folder")
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => waits(&error.to_string()),
-        ErrorKind::Other => waits(&error.to_string()),
+        ErrorKind::Other => blocked(&error.to_string()),
         _ => Fault::transient(Cause::Other, format!("cannot write {path}: {error}")),
     }
 }
@@ -294,7 +295,8 @@ mod tests {
         let writer = Writer::new(Rotate::default(), None);
         let class = |path: &Path| one(&writer, path, b"1\n", Timestamp(0)).unwrap_err().class;
         assert_eq!(class(&at(&"n".repeat(300))), FaultClass::Permanent);
-        for path in [at("folder"), at("file/below"), at("file/a/b")] {
+        assert_eq!(class(&at("folder")), FaultClass::Transient);
+        for path in [at("file/below"), at("file/a/b")] {
             assert_eq!(class(&path), FaultClass::Configuration, "{}", path.display());
         }
         std::fs::remove_file(at("file")).unwrap();
@@ -316,7 +318,7 @@ mod tests {
         assert!(made.success());
         let refused = || one(&writer, &pipe, b"1\n", Timestamp(0)).unwrap_err();
         let expected = format!("cannot write {}: {NO_FILE}", pipe.display());
-        assert_eq!((refused().reason, refused().class), (expected, FaultClass::Configuration));
+        assert_eq!((refused().reason, refused().class), (expected, FaultClass::Transient));
         let mut options = OpenOptions::new();
         options.read(true);
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
