@@ -316,8 +316,8 @@ fn a_rejected_message_can_be_put_right_and_taken_in() {
     assert_eq!((status, &answer["taken"]), (200, &json!(true)), "{answer}");
     assert!(world.letters().iter().all(|letter| letter["what"] != "rejected"));
     for (body, told) in [
-        (json!({ "ids": [1], "body": "{}" }), "`body` needs `id`"),
-        (json!({ "id": 1, "body": "{}", "dry_run": true }), "`body` needs `id`"),
+        (json!({ "ids": [1], "body": "{}" }), "`body` requires `id`"),
+        (json!({ "id": 1, "body": "{}", "dry_run": true }), "`body` requires `id`"),
         (json!({ "id": 1, "body": {} }), "`body` must be the message"),
     ] {
         let (status, answer) = world.redrive(body);

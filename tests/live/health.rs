@@ -107,7 +107,7 @@ fn deliveries_for_a_target_that_the_file_no_longer_has_are_told_until_it_is_back
     pipeline(folder.path(), HEAD);
     let line = engine.wait_for("deliveries are parked");
     assert!(line.contains("target hook is degraded: 2 deliveries"), "{line}");
-    assert!(line.contains("delivered when the file has it again"), "{line}");
+    assert!(line.contains("delivered once the file has it again"), "{line}");
     let found = problem(&engine, "target hook", "parked").expect("it is told");
     assert_eq!(found["state"], "degraded");
     let shown = engine.get("/api/pipeline");

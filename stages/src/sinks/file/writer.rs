@@ -170,8 +170,7 @@ fn fault_of(path: &Path, error: &io::Error) -> Fault {
     let path = path.display();
     let blocked =
         |reason: &str| Fault::transient(Cause::Path, format!("cannot write {path}: {reason}"));
-    let waits =
-        |reason: &str| Fault { class: FaultClass::Configuration, ..blocked(reason) };
+    let waits = |reason: &str| Fault { class: FaultClass::Configuration, ..blocked(reason) };
     match error.kind() {
         ErrorKind::InvalidFilename | ErrorKind::InvalidInput => Fault::permanent(format!(
             "cannot write {path}: the system does not accept this name ({error})"
