@@ -426,7 +426,8 @@ impl App {
             let Ok(chunk) = read else { return };
             older.push(&chunk.events.into_iter().map(Arc::new).collect::<Vec<_>>(), chunk.to);
         }
-        hub.fill(older);
+        // Asked after the reads: what retention takes meanwhile is told too.
+        hub.fill(older, store.figures().taken_pos.load(Ordering::SeqCst));
     }
 
     /// The name of the token that a request shows, or signed in with; empty where none is asked

@@ -1,8 +1,9 @@
 //! The newest events of one streaming sink, which all of its clients read.
 //!
 //! *Invariant:* every event that was routed here and whose position the covered range holds is in
-//! the ring. So a client that stands in the range misses nothing, and one that stands before it
-//! finds what it misses in the store, where everything up to the range's end is committed.
+//! the ring, but for what retention took before the ring was filled. So a client that stands in the
+//! range misses nothing after `taken`, and one that stands before it finds what it misses in the
+//! store, where everything up to the range's end is committed.
 
 use event_listener::{Event, EventListener};
 use std::collections::VecDeque;
@@ -62,7 +63,7 @@ pub struct HubCounters {
 
 /// What a cursor finds.
 pub enum Found {
-    /// The cursor stands before the range, which begins after this position.
+    /// The cursor stands before the range, which is complete after this position.
     Before(u64),
     /// What comes next, and where the cursor stands behind it.
     Next(Vec<Arc<Framed>>, u64),
@@ -90,6 +91,8 @@ struct Ring {
     /// The covered range: after `after`, up to and including `to`.
     after: u64,
     to: u64,
+    /// Retention may have taken events of the range up to this position before it was read.
+    taken: u64,
     is_closed: bool,
 }
 
@@ -129,9 +132,10 @@ impl Hub {
         OlderEvents { ring: Ring::new(from), capacity, name }
     }
 
-    /// Puts in what was read from the store, which must reach to where the ring began. Where the
-    /// ring has forgotten its beginning meanwhile, it stays as it is.
-    pub fn fill(&self, older: OlderEvents) {
+    /// Puts in what was read from the store, which must reach to where the ring began; retention
+    /// had taken events up to `taken`. Where the ring has forgotten its beginning meanwhile, it
+    /// stays as it is.
+    pub fn fill(&self, older: OlderEvents, taken: u64) {
         let mut ring = self.lock();
         if ring.after != older.to() {
             return;
@@ -139,7 +143,7 @@ impl Hub {
         let newer = std::mem::replace(&mut ring.events, older.ring.events);
         ring.events.extend(newer);
         ring.bytes += older.ring.bytes;
-        ring.after = older.ring.after;
+        (ring.after, ring.taken) = (older.ring.after, taken.min(older.ring.to));
         ring.shrink(self.capacity);
     }
 
@@ -156,7 +160,7 @@ impl Hub {
             return Found::Closed;
         }
         if cursor < ring.after {
-            return Found::Before(ring.after);
+            return Found::Before(ring.after.max(ring.taken));
         }
         let from = ring.events.partition_point(|event| event.stored.pos <= cursor);
         let mut bytes = 0;
@@ -181,6 +185,11 @@ impl Hub {
     pub fn range(&self) -> (u64, u64) {
         let ring = self.lock();
         (ring.after, ring.to)
+    }
+
+    /// Up to where events of the covered range may be missing, because retention took them.
+    pub fn taken(&self) -> u64 {
+        self.lock().taken
     }
 
     /// Where a cursor must stand to see the newest `count` events that `wanted` lets through.
@@ -237,7 +246,7 @@ impl OlderEvents {
 
 impl Ring {
     fn new(after: u64) -> Self {
-        Ring { events: VecDeque::new(), bytes: 0, after, to: after, is_closed: false }
+        Ring { events: VecDeque::new(), bytes: 0, after, to: after, taken: 0, is_closed: false }
     }
 
     /// Takes what is for the sink `name`; says whether anything was.

@@ -139,7 +139,14 @@ impl Stream {
         let (after, to) = hub.range();
         let mut first = format!("retry: {}\n\n", self.settings.retry.as_millis()).into_bytes();
         let cursor = match (asked.last_id, asked.replay) {
-            (Some(LastId::Position(id)), _) if id <= to.max(self.backlog.highest_pos()) => id,
+            (Some(LastId::Position(id)), _) if id <= to.max(self.backlog.highest_pos()) => {
+                let taken = hub.taken();
+                let is_gap = (after..taken).contains(&id);
+                if is_gap {
+                    gap(hub, id, taken, &mut first);
+                }
+                if is_gap { taken } else { id }
+            }
             (Some(id), _) => {
                 // Of another store, of one in memory that a restart emptied, or of another stream
                 // that was at this address.

@@ -560,8 +560,11 @@ impl Writer {
             figure.store(value as u64, Ordering::Relaxed);
         };
         self.holdings.publish(figures);
-        set(&figures.highest_pos, one("SELECT coalesce(max(pos), 0) FROM event_rows")?);
-        set(&figures.taken_pos, rows::meta(&self.connection, "taken")? as i64);
+        // Rows that retention took had positions too, and a client may remember theirs.
+        let taken = rows::meta(&self.connection, "taken")? as i64;
+        let highest = one("SELECT coalesce(max(pos), 0) FROM event_rows")?;
+        set(&figures.highest_pos, highest.max(taken));
+        set(&figures.taken_pos, taken);
         set(&figures.bytes, one("PRAGMA page_count")? * one("PRAGMA page_size")?);
         Ok(())
     }

@@ -376,3 +376,25 @@ fn a_stop_ends_streams_with_their_last_chunk() {
     assert_eq!(talk.received(), "0\r\n\r\n");
     assert!(talk.is_closed());
 }
+
+#[test]
+fn a_ring_that_was_filled_after_retention_tells_what_it_took() {
+    let mut room = Room::new();
+    let serialise: Serialise = Arc::new(|it| format!("{{\"pos\":\r\n{}}}", it.pos));
+    room.hub = Arc::new(Hub::new("live".into(), 3, 4, serialise));
+    room.stream.hub = room.hub.clone();
+    let (left, mut older) = ([1, 2].map(|pos| stored(pos, "A", "live")), room.hub.older(0));
+    older.push(&left, 4);
+    room.hub.fill(older, 4);
+    room.shelf.events.lock().unwrap().extend(left);
+    *room.shelf.taken.lock().unwrap() = 4;
+    for (fields, told) in [
+        ("Last-Event-ID: 4\r\n", ""),
+        ("Last-Event-ID: 3\r\n", "gap:3,\"to\":4}"),
+        ("Last-Event-ID: 2\r\n", "gap:2,\"to\":4}"),
+        ("Last-Event-ID: 0\r\n", "gap:0,\"to\":4}"),
+    ] {
+        assert_eq!(shown(&room.connect("/live", fields)), told, "{fields}");
+    }
+    assert_eq!(shown(&room.connect("/live?replay=2", "")), "1 2");
+}

@@ -612,3 +612,26 @@ fn what_is_explained_and_forecast_is_what_a_sweep_does() {
     assert!(outcomes.len() == 3 && outcomes.values().all(|outcome| 50 < *outcome), "{outcomes:?}");
     assert!(60 < rules_used, "{rules_used}");
 }
+
+#[test]
+fn a_restart_knows_the_highest_position_also_when_its_row_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = StoreLocation::File(folder.path().join("a.db"));
+    let policy = keeping(vec![keep(1000, Some(Priority::Critical)), keep(100, None)]);
+    let critical = |id| with(id, |it| it.priority = Priority::Critical);
+    let first = bench(place.clone(), policy.clone());
+    first.submit(vec![critical("a"), critical("b"), record("c", "{}"), record("d", "{}")]);
+    first.at_second(200);
+    smol::block_on(first.store.sweep());
+    assert_eq!(first.stored(), 2);
+    first.close();
+    for left in [2, 0] {
+        let again = bench(place.clone(), policy.clone());
+        let figures = again.store.figures();
+        let known = [&figures.highest_pos, &figures.taken_pos].map(|it| it.load(Ordering::Relaxed));
+        assert_eq!((again.stored(), known), (left, [4, 4]));
+        again.at_second(2000);
+        smol::block_on(again.store.sweep());
+        again.close();
+    }
+}
