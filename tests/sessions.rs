@@ -1,6 +1,6 @@
 //! Signing in with a browser: what a session opens, what it does not, and when it ends.
 
-use crate::support::{Engine, until};
+use crate::support::{Engine, PATIENCE, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -11,9 +11,13 @@ server {
     auth { token me (file)"token" scope="read send"; token other (file)"other" scope="read" }
 }
 source http hook { path "/events" }
+enrich set note { set "a" "b" }
 sink sqlite journal { path "data/journal.db"; retention { keep "1d" } }
 sink sse live { path "/live" }
 "#;
+
+/// Every kind of stream.
+const STREAMS: [&str; 3] = ["/live", "/api/stream", "/api/tap?stage=note"];
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -97,4 +101,70 @@ fn a_session_ends_with_its_token_and_goes_on_over_any_other_reload() {
     std::fs::write(folder.path().join("p.kdl"), fewer).expect("it is written");
     until("the token is gone", || !opens(&others));
     assert!(opens(&mine));
+}
+
+/// An open stream, which has sent its head.
+fn opened(engine: &Engine, path: &str, fields: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(&engine.address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
+    let host = &engine.address;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n");
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("it answers");
+        text.push(char::from(byte[0]));
+    }
+    assert!(text.starts_with("HTTP/1.1 200 "), "{path}: {text}");
+    stream
+}
+
+/// Waits for the end of streams; without one this is not over before [`PATIENCE`].
+fn assert_ended(streams: Vec<TcpStream>) {
+    for (mut stream, path) in streams.into_iter().zip(STREAMS) {
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok(), "{path} goes on: {ended:?}");
+    }
+}
+
+#[test]
+fn streams_end_with_the_right_to_read_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let all = |fields: &str| Vec::from(STREAMS.map(|path| opened(&engine, path, fields)));
+    let bearer = |secret: &str| format!("Authorization: Bearer {secret}\r\n");
+    let others = SECRET.replace('0', "9");
+    let cookie = signed_in(&engine, SECRET);
+    let by_session = all(&cookie);
+    let guarded = format!("{cookie}X-Engine: page\r\n");
+    assert_eq!(status(&engine, "DELETE /api/session", &guarded, ""), 204);
+    assert_ended(by_session);
+    let (removed, session) = (all(&bearer(&others)), all(&signed_in(&engine, &others)));
+    let mut kept = opened(&engine, "/live", &bearer(SECRET));
+    let fewer = PIPELINE.replace(r#"token other (file)"other" scope="read""#, "");
+    std::fs::write(folder.path().join("p.kdl"), fewer).expect("it is written");
+    assert_ended(removed);
+    assert_ended(session);
+    assert_eq!(status(&engine, "POST /events", &bearer(SECRET), r#"{"type":"ring"}"#), 202);
+    let (mut text, mut part) = (String::new(), [0; 4096]);
+    while !text.contains("ring") {
+        let count = kept.read(&mut part).expect("it goes on");
+        assert!(0 < count, "it goes on: {text}");
+        text += &String::from_utf8_lossy(&part[..count]);
+    }
+}
+
+#[test]
+fn streams_that_anybody_could_open_end_when_a_token_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), SECRET).expect("it is written");
+    std::fs::write(folder.path().join("other"), SECRET).expect("it is written");
+    let file = folder.path().join("p.kdl");
+    let open: String =
+        PIPELINE.lines().filter(|it| !it.contains("auth {")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&file, open).expect("it is written");
+    let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "auto"]);
+    let streams = STREAMS.map(|path| opened(&engine, path, ""));
+    std::fs::write(&file, PIPELINE).expect("it is written");
+    assert_ended(streams.into());
 }

@@ -15,6 +15,7 @@ pub mod convert;
 mod figures;
 mod front;
 mod gate;
+mod grant;
 mod guessing;
 pub mod hub;
 pub(crate) mod ingest;

@@ -11,6 +11,7 @@ use crate::http::service::{ServerState, Service};
 use crate::http::sessions::{self, Sessions};
 use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::tls::{TlsFiles, TlsIdentity};
+use crate::http::wire::head::Head;
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
 use crate::reload::Status;
@@ -277,6 +278,7 @@ impl App {
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
         let earlier = std::mem::replace(&mut *current, surface.clone());
         drop(current);
+        self.sessions.notify();
         let goes_on = |stream: &LiveStream| {
             surface.streams.values().any(|new| Arc::ptr_eq(&new.stream.hub, &stream.stream.hub))
         };
@@ -440,10 +442,16 @@ impl App {
                 let name = self.cookie_name();
                 let mut pairs = field.split(';').filter_map(|part| part.trim().split_once('='));
                 let session = pairs.find(|pair| pair.0 == name)?.1;
+                let session = self.sessions.id_of(session);
                 self.sessions.token_of(session, self.engine.env.clock.monotonic())
             }),
         };
         digest.and_then(|digest| surface.tokens.name_of(digest)).unwrap_or_default().to_owned()
+    }
+
+    /// The session that a request brings.
+    pub(super) fn session_in(&self, head: &Head) -> Option<u128> {
+        sessions::session_of(head, &self.cookie_name()).map(|it| self.sessions.id_of(it))
     }
 
     /// What the cookie of this engine is called.

@@ -139,11 +139,6 @@ impl Tokens {
         Tokens { key, entries: Vec::new() }
     }
 
-    /// The digest of a token that is known.
-    pub(super) fn digest_of(&self, secret: &str) -> Option<u128> {
-        Some(self.digest(secret)).filter(|it| self.has(*it))
-    }
-
     /// Whether there is a token of this digest.
     pub(super) fn has(&self, digest: u128) -> bool {
         self.entries.iter().any(|entry| entry.digest == digest)
@@ -211,8 +206,13 @@ impl Tokens {
 
     /// The digest of the token that a request shows.
     pub(super) fn shown(&self, request: &Request<'_>) -> Result<u128, Denied> {
-        let secret = bearer(request).ok_or(Denied::Missing)?;
-        self.digest_of(secret).ok_or(Denied::Unknown)
+        let digest = self.digest_shown(request).ok_or(Denied::Missing)?;
+        Some(digest).filter(|it| self.has(*it)).ok_or(Denied::Unknown)
+    }
+
+    /// The same, of a token that need not be known.
+    pub(super) fn digest_shown(&self, request: &Request<'_>) -> Option<u128> {
+        bearer(request).map(|it| self.digest(it))
     }
 
     /// The digest of the token in the field `Authorization`.

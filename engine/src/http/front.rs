@@ -8,6 +8,7 @@ use crate::http::app::{App, Surface};
 use crate::http::auth::{Access, Denied, Scope};
 use crate::http::browser::{self, PathKind};
 use crate::http::convert::through_tide;
+use crate::http::grant;
 use crate::http::guessing::Guesses;
 use crate::http::ingest::{self, Entrance, NotTaken};
 use crate::http::listener::counted_address;
@@ -152,7 +153,9 @@ impl Front {
             return refused;
         }
         match request.head().method() {
-            Method::Get | Method::Head => stream.open(request),
+            Method::Get | Method::Head => {
+                grant::while_allowed(&self.app, request, stream.open(request))
+            }
             Method::Options => Reply::empty(204).with("allow", "GET, HEAD, OPTIONS"),
             method => wrong_method(method, &["GET", "HEAD", "OPTIONS"]),
         }
@@ -197,7 +200,8 @@ impl Front {
             _ => {}
         }
         if path == tap::PATH {
-            return tap::open(&self.app.engine, request);
+            let reply = tap::open(&self.app.engine, request);
+            return grant::while_allowed(&self.app, request, reply);
         }
         let body = match request.body(BODY_MAX).await {
             Ok(body) => body,
@@ -212,7 +216,7 @@ impl Front {
 
     /// The token that the browser of a request signed in with.
     fn signed_in(&self, request: &Request<'_>) -> Option<u128> {
-        let session = sessions::session_of(request.head(), &self.app.cookie_name())?;
+        let session = self.app.session_in(request.head())?;
         self.app.sessions.token_of(session, self.app.engine.env.clock.monotonic())
     }
 

@@ -6,6 +6,7 @@
 
 use crate::http::auth::Tokens;
 use crate::http::wire::head::{Head, Method};
+use event_listener::{Event, EventListener};
 use rustix::rand::{GetRandomFlags, getrandom};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::collections::VecDeque;
@@ -26,6 +27,8 @@ pub(super) struct Sessions {
     /// Under it tokens and sessions are compared, for as long as this process runs.
     key: (u64, u64),
     all: Mutex<VecDeque<PageSession>>,
+    /// A session has ended, or the tokens are others.
+    changed: Event,
 }
 
 struct PageSession {
@@ -38,7 +41,7 @@ impl Default for Sessions {
     fn default() -> Self {
         // The standard library seeds this from the operating system.
         let draw = || RandomState::new().build_hasher().finish();
-        Sessions { key: (draw(), draw()), all: Mutex::default() }
+        Sessions { key: (draw(), draw()), all: Mutex::default(), changed: Event::new() }
     }
 }
 
@@ -63,12 +66,18 @@ impl Sessions {
             all.pop_front();
         }
         all.push_back(PageSession { id: self.digest(&text), token, until: now + AGE_MAX });
+        drop(all);
+        self.notify();
         Some(text)
     }
 
+    /// The digest under which a session is known.
+    pub(super) fn id_of(&self, text: &str) -> u128 {
+        self.digest(text)
+    }
+
     /// The token that a session is of.
-    pub(super) fn token_of(&self, text: &str, now: Duration) -> Option<u128> {
-        let id = self.digest(text);
+    pub(super) fn token_of(&self, id: u128, now: Duration) -> Option<u128> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|it| now < it.until);
         all.iter().find(|it| it.id == id).map(|it| it.token)
@@ -78,6 +87,17 @@ impl Sessions {
     pub(super) fn end(&self, text: &str) {
         let id = self.digest(text);
         self.all.lock().unwrap_or_else(PoisonError::into_inner).retain(|it| it.id != id);
+        self.notify();
+    }
+
+    /// Ends when a session has ended, or the tokens are others.
+    pub(super) fn listen(&self) -> EventListener {
+        self.changed.listen()
+    }
+
+    /// Says so to those who listen.
+    pub(super) fn notify(&self) {
+        self.changed.notify(usize::MAX);
     }
 
     /// Ends those whose token is not known any more.
@@ -140,18 +160,21 @@ mod tests {
         let begin = |token| sessions.begin(token, Duration::ZERO).expect("random bytes");
         let (one, other) = (begin(1), begin(2));
         assert_eq!((one.len(), one == other), (64, false));
-        assert_eq!(sessions.token_of(&one, 11 * HOUR), Some(1));
+        assert_eq!(sessions.token_of(sessions.id_of(&one), 11 * HOUR), Some(1));
         sessions.end(&one);
-        assert_eq!(sessions.token_of(&one, HOUR), None);
-        assert_eq!(sessions.token_of("", HOUR), None);
-        assert_eq!(sessions.token_of(&other, HOUR), Some(2));
-        assert_eq!(sessions.token_of(&other, 12 * HOUR), None);
+        assert_eq!(sessions.token_of(sessions.id_of(&one), HOUR), None);
+        assert_eq!(sessions.token_of(sessions.id_of(""), HOUR), None);
+        assert_eq!(sessions.token_of(sessions.id_of(&other), HOUR), Some(2));
+        assert_eq!(sessions.token_of(sessions.id_of(&other), 12 * HOUR), None);
         let mut tokens = sessions.tokens();
         tokens.add("a", "secret", vec![Scope::Read]);
-        let known = tokens.digest_of("secret").expect("it is known");
+        let known = tokens.digest_in("Bearer secret").expect("a token");
         let (kept, gone) = (begin(known), begin(3));
         sessions.follow(&tokens);
-        assert_eq!([&kept, &gone].map(|it| sessions.token_of(it, HOUR)), [Some(known), None]);
+        assert_eq!(
+            [&kept, &gone].map(|it| sessions.token_of(sessions.id_of(it), HOUR)),
+            [Some(known), None]
+        );
     }
 
     #[test]
@@ -159,8 +182,9 @@ mod tests {
         let sessions = Sessions::default();
         let all: Vec<String> =
             (0..100).filter_map(|it| sessions.begin(it, Duration::ZERO)).collect();
-        let known = all.iter().filter(|it| sessions.token_of(it, HOUR).is_some()).count();
-        assert_eq!((known, sessions.token_of(&all[0], HOUR)), (SESSIONS_MAX, None));
+        let known =
+            all.iter().filter(|it| sessions.token_of(sessions.id_of(it), HOUR).is_some()).count();
+        assert_eq!((known, sessions.token_of(sessions.id_of(&all[0]), HOUR)), (SESSIONS_MAX, None));
     }
 
     #[test]

@@ -160,6 +160,15 @@ impl Reply {
         self.content
     }
 
+    /// The same with its stream wrapped, if it is one.
+    #[must_use]
+    pub(crate) fn map_feed(mut self, wrap: impl FnOnce(Box<dyn Feed>) -> Box<dyn Feed>) -> Self {
+        if let BodyContent::Stream(feed) = self.content {
+            self.content = BodyContent::Stream(wrap(feed));
+        }
+        self
+    }
+
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.content, BodyContent::Stream(_))
     }
