@@ -74,6 +74,13 @@ impl EngineArgs {
     pub(crate) fn timeout(&self) -> Duration {
         self.call.timeout
     }
+    /// The sources of the file as an engine shows them; `None` where none is given, or it has
+    /// errors.
+    pub(crate) fn sources_of_file(&self) -> Option<Vec<Value>> {
+        let plan = find::plan_of(self.file.as_ref()?, self.data.as_deref(), "").ok()?;
+        compiler::graph::plain(&plan).remove("sources")?.as_array().cloned()
+    }
+
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

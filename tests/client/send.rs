@@ -1,6 +1,6 @@
 //! `engine send`.
 
-use super::{PIPELINE, Site, timeless};
+use super::{PIPELINE, Site, run, timeless};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -131,6 +131,80 @@ fn sources_are_chosen_by_name_and_a_rule_may_drop_the_event() {
         ),
         "{}",
         answer.output
+    );
+}
+
+/// Sources that respond in their own words, and tokens that may not read.
+const RESPONDING: &str = r#"
+pipeline own schema-version=1
+
+server {
+    auth {
+        token admin (env)"ADMIN" scope="read send"
+        token viewer (env)"VIEWER" scope="send"
+    }
+}
+
+source http empty {
+    path "/empty"
+    map { id "data.id" }
+    respond 204
+}
+
+source http text {
+    path "/text"
+    respond 201 { body "Thank you, {{ data.by }}" }
+}
+
+sink sqlite db {
+    path "../data/own.db"
+    retention { keep "30d" }
+}
+"#;
+
+#[test]
+fn a_source_may_respond_in_its_own_words() {
+    let site = Site::of(RESPONDING);
+    let send = |message: &str, more: &[&str]| {
+        site.run(&[&["send", message, "--token", "env:GOOD"][..], more].concat())
+    };
+    let ring = r#"{"id":"r-1","type":"ring"}"#;
+    let answer = send(ring, &["--source", "empty"]);
+    let received = "received; the source responds with 204\n";
+    assert_eq!((answer.code, &*answer.output, &*answer.error), (0, received, ""));
+    let answer = send(ring, &["--source", "empty", "--wait"]);
+    assert!(
+        answer.code == 0 && answer.output.contains("\nid           r-1\n"),
+        "{}",
+        answer.output
+    );
+    let answer = send(r#"{"type":"ring","by":"me"}"#, &["--source", "text"]);
+    let received_text = "received; the source responds with 201: Thank you, me\n";
+    assert_eq!((answer.code, &*answer.output, &*answer.error), (0, received_text, ""));
+    let answer = send(r#"{"type":"ring"}"#, &["--source", "empty", "--wait"]);
+    assert_eq!((answer.code, &*answer.output), (2, received));
+    let error =
+        "engine: cannot wait for the event: neither the message nor the response has its id\n";
+    assert_eq!(answer.error, error);
+}
+
+#[test]
+fn a_token_that_may_only_send_sends_by_the_file() {
+    let site = Site::of(RESPONDING);
+    let ring = r#"{"id":"r-1","type":"ring","by":"me"}"#;
+    let by_file = ["send", ring, "--source", "empty", "--file", "pipelines/home.kdl"];
+    let answer = run(site.folder.path(), &[&by_file[..], &["--token", "env:WEAK"]].concat(), "");
+    let received = "received; the source responds with 204\n";
+    assert_eq!((answer.code, &*answer.output, &*answer.error), (0, received, ""));
+    let wait = ["--token", "env:WEAK", "--wait"];
+    let answer = run(site.folder.path(), &[&by_file[..], &wait].concat(), "");
+    let error = "engine: cannot wait for the event: this takes a token with the scope `read`\n";
+    assert_eq!((answer.code, &*answer.output, &*answer.error), (2, received, error));
+    site.refused(
+        &["send", ring, "--source", "empty", "--token", "env:WEAK"],
+        2,
+        "engine: without a token with the scope `read`, the path of the source is not known; give \
+         the pipeline file with --file\n",
     );
 }
 

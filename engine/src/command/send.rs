@@ -73,26 +73,101 @@ pub(super) fn send(args: &SendArgs) -> u8 {
 fn sent(args: &SendArgs) -> Result<u8, ClientFault> {
     let message = message(args).map_err(ClientFault::new)?;
     let client = EngineClient::find(&args.engine)?;
-    let receiver = receiver(&client, args.source.as_deref())?;
+    let receiver = receiver(&sources(&client, &args.engine)?, args.source.as_deref())?;
+    let own_id = own_id(&message);
     let answer = client.send(&client.request(receiver.method, &receiver.path, Some(message)))?;
-    if !matches!(answer.status, 200 | 202 | 207) {
+    if !(200..300).contains(&answer.status) {
         return rejected(&client, &answer);
     }
-    let wrong = || client.no_engine("its response is not that of a source");
-    let text = String::from_utf8(answer.body).map_err(|_| wrong())?;
-    let body: Value = serde_json::from_str(&text).map_err(|_| wrong())?;
-    if let (Some(limit), Some(id)) = (args.wait, body["id"].as_str())
-        && body["discarded"].is_null()
-    {
-        return waited(&client, id, limit, args.format);
+    let response = SourceResponse::read(&answer);
+    match args.wait {
+        Some(limit) if !response.is_final() => {
+            wait_for(&client, &response, own_id, (limit, args.format))
+        }
+        _ => {
+            terminal::to_output(&response.shown(args.format));
+            Ok(u8::from(response.has_rejected()))
+        }
     }
-    match args.format {
-        SendFormat::Json => terminal::to_output(&(printable_json(text) + "\n")),
-        SendFormat::Text => terminal::to_output(&outcomes(&body).ok_or_else(wrong)?),
+}
+
+/// What a source says about a message that it took.
+struct SourceResponse {
+    status: u16,
+    text: String,
+    /// In the engine's words; `None` where the file has `respond`.
+    body: Option<Value>,
+}
+
+impl SourceResponse {
+    fn read(answer: &FetchResponse) -> Self {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let body = serde_json::from_str(&text).ok();
+        let body = body.filter(|body| outcomes(body).is_some());
+        SourceResponse { status: answer.status, text, body }
+    }
+
+    /// There is no single event to wait for.
+    fn is_final(&self) -> bool {
+        let is_one = |body: &Value| body["id"].is_string() && body["discarded"].is_null();
+        self.body.as_ref().is_some_and(|body| !is_one(body))
+    }
+
+    fn shown(&self, format: SendFormat) -> String {
+        match (format, &self.body) {
+            (SendFormat::Text, Some(body)) => outcomes(body).unwrap_or_default(),
+            (SendFormat::Text, None) if self.text.is_empty() => {
+                format!("received; the source responds with {}\n", self.status)
+            }
+            (SendFormat::Text, None) => {
+                let text = printable(&self.text, TEXT_MAX);
+                format!("received; the source responds with {}: {text}\n", self.status)
+            }
+            (SendFormat::Json, _) => printable_json(self.text.clone()) + "\n",
+        }
+    }
+
+    /// Whether one of several messages was rejected.
+    fn has_rejected(&self) -> bool {
+        let is_bad = |item: &Value| item["status"].as_u64().is_some_and(|number| 400 <= number);
+        let items = self.body.as_ref().and_then(|body| body["results"].as_array());
+        items.is_some_and(|items| items.iter().any(is_bad))
+    }
+}
+
+/// The id that a message brings, where it is in its usual place.
+fn own_id(message: &[u8]) -> Option<String> {
+    let message: Value = serde_json::from_slice(message).ok()?;
+    message["id"].as_str().map(str::to_owned)
+}
+
+/// Waits for the event of a message: by its id in the response, else by the one that was sent; the
+/// exit code.
+fn wait_for(
+    client: &EngineClient,
+    response: &SourceResponse,
+    own_id: Option<String>,
+    (limit, format): (Duration, SendFormat),
+) -> Result<u8, ClientFault> {
+    let cannot = |why: &str| {
+        terminal::to_output(&response.shown(format));
+        terminal::to_terminal(&format!("engine: cannot wait for the event: {why}\n"));
+        Ok(2)
     };
-    let is_item_bad = |value: &Value| value["status"].as_u64().is_some_and(|number| 400 <= number);
-    let is_bad = body["results"].as_array().is_some_and(|items| items.iter().any(is_item_bad));
-    Ok(u8::from(is_bad))
+    let told = response.body.as_ref().and_then(|body| body["id"].as_str());
+    let Some(id) = told.map(str::to_owned).or(own_id) else {
+        return cannot("neither the message nor the response has its id");
+    };
+    match detail(client, &id, None) {
+        Err(fault) if matches!(fault.status, Some(401 | 403)) => {
+            cannot("this takes a token with the scope `read`")
+        }
+        Err(fault) if fault.status == Some(404) && told.is_none() => {
+            let id = printable(&id, TEXT_MAX);
+            cannot(&format!("the response does not have its id, and no event has `{id}`"))
+        }
+        _ => waited(client, &id, limit, format),
+    }
 }
 
 /// The bytes to send; the error says what is wrong with the arguments.
@@ -167,10 +242,31 @@ impl HttpReceiver {
     }
 }
 
+/// The sources of the file, if it is given, otherwise of the engine. A token that may only send may
+/// not see the engine's.
+fn sources(client: &EngineClient, args: &EngineArgs) -> Result<Vec<Value>, ClientFault> {
+    if let Some(mut sources) = args.sources_of_file() {
+        // Variables that are not set here may be set where the engine runs.
+        for source in sources.iter_mut().filter(|source| source["disabled"] != true) {
+            source["off"] = Value::Null;
+        }
+        return Ok(sources);
+    }
+    let plan = client.get("/api/pipeline").map_err(|fault| match fault.status {
+        Some(401 | 403) => ClientFault {
+            reason: "without a token with the scope `read`, the path of the source is not known; \
+                     give the pipeline file with --file"
+                .to_owned(),
+            ..fault
+        },
+        _ => fault,
+    })?;
+    let sources = plan["sources"].as_array().cloned();
+    sources.ok_or_else(|| client.no_engine("it has no plan"))
+}
+
 /// The source with this name, or the only one.
-fn receiver(client: &EngineClient, name: Option<&str>) -> Result<HttpReceiver, ClientFault> {
-    let plan = client.get("/api/pipeline")?;
-    let sources = plan["sources"].as_array().ok_or_else(|| client.no_engine("it has no plan"))?;
+fn receiver(sources: &[Value], name: Option<&str>) -> Result<HttpReceiver, ClientFault> {
     let mut all: Vec<HttpReceiver> = sources.iter().filter_map(HttpReceiver::read).collect();
     let is_open = |receiver: &&HttpReceiver| receiver.off.is_none();
     let names: Vec<&str> = all.iter().filter(is_open).map(|it| &*it.name).collect();
