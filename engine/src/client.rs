@@ -31,6 +31,10 @@ pub(crate) use token::token_at;
 /// The longest answer that is read, in bytes. A page of events has at most 4 MiB and one event.
 const BODY_MAX: usize = 64 << 20;
 
+/// How long a response may take where nothing is said: longer than an engine holds the answer to a
+/// wrong token back.
+const TIMEOUT: &str = "15s";
+
 /// What is shown of a reason that the engine gives, in bytes.
 const REASON_MAX: usize = 2000;
 
@@ -46,7 +50,7 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "WHERE")]
     token: Option<String>,
     /// Stop waiting for a response after this long.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", default_value = TIMEOUT, value_parser = timeout)]
     timeout: Duration,
 }
 
@@ -70,10 +74,6 @@ impl EngineArgs {
         EngineArgs { file, data, call }
     }
 
-    /// The longest wait for a response.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.call.timeout
-    }
     /// The sources of the file as an engine shows them; `None` where none is given, or it has
     /// errors.
     pub(crate) fn sources_of_file(&self) -> Option<Vec<Value>> {
@@ -81,6 +81,10 @@ impl EngineArgs {
         compiler::graph::plain(&plan).remove("sources")?.as_array().cloned()
     }
 
+    /// The longest wait for a response.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.call.timeout
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -293,5 +297,16 @@ pub(crate) fn ends_at(pause: &Value) -> String {
     match pause["until"].as_str() {
         Some(until) => format!("until {}", timeline::second_of(until)),
         None => "until it is resumed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HOLD_MAX;
+
+    #[test]
+    fn an_answer_about_a_wrong_token_comes_in_time() {
+        assert!(timeout(TIMEOUT).is_ok_and(|limit| HOLD_MAX < limit));
     }
 }

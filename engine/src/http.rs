@@ -37,6 +37,8 @@ pub mod wire;
 #[cfg(test)]
 mod testing;
 
+#[cfg(test)]
+pub(crate) use guessing::HOLD_MAX;
 pub use limits::ServerLimits;
 pub use listener::HttpServer;
 pub use problem::ProblemDetails;

@@ -14,7 +14,7 @@ const FREE: u32 = 5;
 /// How long the first answer after these is held back; each further one twice as long.
 const HOLD_FIRST: Duration = Duration::from_millis(250);
 /// The longest that an answer is held back.
-const HOLD_MAX: Duration = Duration::from_secs(10);
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(10);
 /// Without a wrong token for so long, an address begins anew.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Addresses that are remembered; the one that has been quiet longest is forgotten first.
