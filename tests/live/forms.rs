@@ -332,3 +332,20 @@ fn the_description_of_the_api_has_what_each_source_takes() {
     let answers = &description["paths"]["/events"]["post"]["responses"];
     assert!(answers["204"].is_object(), "{answers}");
 }
+
+#[test]
+fn an_empty_idempotency_header_is_none_and_two_are_refused() {
+    let (_folder, engine) = start();
+    let post = |fields: &str| {
+        let fields = format!("Content-Type: application/json\r\n{fields}");
+        send(&engine.address, "POST", "/events", &fields, br#"{"type":"a"}"#)
+    };
+    assert_eq!(post("X-Delivery: \r\n").status, 204);
+    assert_eq!(post("X-Delivery: \r\n").status, 204);
+    assert_eq!(post("X-Delivery: d-1\r\n").status, 204);
+    let two = post("X-Delivery: d-2\r\nX-Delivery: d-3\r\n");
+    assert_eq!(two.status, 400);
+    assert!(two.text().contains("`X-Delivery` is given twice"), "{}", two.text());
+    let events = engine.get("/api/events");
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(3), "{events}");
+}

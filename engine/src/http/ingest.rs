@@ -94,7 +94,10 @@ pub(super) async fn answer(
         request.seat().inspect(|seat: &&Seat| seat.vouch());
     }
     let signed = signed.unwrap_or_default();
-    let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
+    let id = match &route.idempotency_header {
+        Some(name) => idempotency_id(request, name)?,
+        None => None,
+    };
     let sender = Sender {
         engine: &app.engine,
         replayed: &app.replayed,
@@ -102,7 +105,7 @@ pub(super) async fn answer(
         is_spread: source.map.each.is_some(),
         is_text: route.text.is_some(),
         http: describe(request, &route.credentials),
-        id: id.map(str::to_owned).or(signed.id),
+        id: id.or(signed.id),
         once: signed.once,
         respond: &route.respond,
     };
@@ -188,6 +191,20 @@ fn describe(request: &Request<'_>, credentials: &Credentials) -> Arc<Value> {
     let headers: Map<String, Value> = head
         .headers()
         .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
+/// The id in the header that a source reads it from. An empty one is none, or all that send it so
+/// would be one event; of two, which of them counts would be a guess.
+fn idempotency_id(request: &Request<'_>, name: &str) -> Result<Option<String>, ProblemDetails> {
+    let all = request.head().headers().filter(|header| header.0.eq_ignore_ascii_case(name));
+    let mut ids = all.map(|header| header.1.trim_ascii()).filter(|id| !id.is_empty());
+    let Some(id) = ids.next() else { return Ok(None) };
+    if ids.next().is_some() {
+        let detail = format!("the header `{name}` is given twice; send it once");
+        return Err(ProblemDetails::new(400, detail));
+    }
+    let not_text = |_| ProblemDetails::new(400, format!("the header `{name}` is not UTF-8 text"));
+    std::str::from_utf8(id).map(|id| Some(id.to_owned())).map_err(not_text)
+}
+
         .filter(|it| !is_credential(credentials, &it.0))
         .collect();
     let pairs = query::pairs(head.query().unwrap_or_default()).unwrap_or_default();

@@ -116,6 +116,7 @@ impl Kind for HttpSource {
                 check_header_name(&name, context.diagnostics);
             }
         }
+        check_idempotency(fields, context.diagnostics);
         let nodes = fields.children("auth");
         let auth: Option<Vec<Auth>> =
             nodes.map(|node| Auth::read(&node, context.diagnostics)).collect();
@@ -154,6 +155,21 @@ impl Kind for HttpSource {
             path.map(|path| Claim::Route { method: method.clone(), path })
         };
         settings.methods.iter().map(route).collect()
+    }
+}
+
+/// Reports an id that would be a credential: ids are stored and shown.
+fn check_idempotency(fields: &Fields<'_>, diagnostics: &mut Diagnostics) {
+    let header = |node: Fields<'_>| node.prop("header")?.text();
+    let Some(name) = fields.child("idempotency").and_then(header) else { return };
+    let is_same = |other: &str| name.value.eq_ignore_ascii_case(other);
+    let is_usual = ["authorization", "proxy-authorization", "cookie"].into_iter().any(is_same);
+    let is_own = fields.children("auth").filter_map(header).any(|own| is_same(&own.value));
+    if is_usual || is_own {
+        diagnostics
+            .push(Rule::WrongArgument, format!("the header `{}` holds a credential", name.value))
+            .at(name.span, "whoever may read events would see it, as their id")
+            .help("write `header=\"X-Request-Id\"`, or another header that is different each time");
     }
 }
 
