@@ -25,6 +25,7 @@ fn lines_are_answered_one_by_one_in_their_order() {
     let (status, answer) = send(&engine, ndjson, &lines.join("\n"));
     assert_eq!((status, statuses(&answer)), (207, vec![202, 422, 202, 200, 400]));
     let results = &answer["results"];
+    assert_eq!(results[4]["detail"], "not JSON: expected ident at line 5 column 2", "{answer}");
     assert_eq!(results[1]["errors"].as_array().map(Vec::len), Some(8), "{answer}");
     assert_eq!((&results[0]["seq"], &results[2]["seq"]), (&json!(1), &json!(2)));
     assert_eq!((&results[3]["seq"], &results[3]["duplicate"]), (&json!(1), &json!(true)));

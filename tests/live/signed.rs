@@ -132,6 +132,7 @@ fn a_signed_body_that_comes_again_under_another_name_is_a_duplicate_also_after_a
     for (delivery, expected) in [("d-1", 200), ("d-2", 202), ("d-3", 202), ("d-2", 200)] {
         let (status, again) = post(&engine, &head(delivery), body);
         assert_eq!((status, answered(&again)), (expected, (true, 1)), "{delivery}");
+        assert!(again.contains(r#""id":"d-1""#), "the id of the stored event: {again}");
     }
     let (status, _) = post(&engine, &signature(SECRET, body), body);
     assert_eq!(status, 200, "without any name");
@@ -170,6 +171,8 @@ fn a_batch_that_comes_again_is_duplicates_item_by_item() {
     let (status, again) = send();
     let again: Value = serde_json::from_str(&again).expect("it is JSON");
     let results = again["results"].as_array().expect("one for each");
+    let named: Vec<_> = results.iter().map(|it| it["id"].as_str().expect("an id")).collect();
+    assert_eq!(named, ids(&folder), "the ids of the stored events");
     let told: Vec<_> =
         results.iter().map(|result| (&result["duplicate"], &result["seq"])).collect();
     let expected = [1, 2, 3].map(|it| (Value::from(true), Value::from(it)));

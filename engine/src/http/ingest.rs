@@ -13,9 +13,10 @@ use crate::http::query;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{BodyContent, Reply};
-use crate::intake::Rejection;
+use crate::intake::{ITEMS_MAX, Rejection};
 use compiler::plan::{SourcePlan, Violation};
-use forms::Messages;
+use forms::{Messages, PostedForm};
+use futures_util::future::join_all;
 use kernel::decode;
 use kernel::event::Event;
 use language::expr::Scope;
@@ -88,6 +89,12 @@ pub(super) async fn answer(
         Coding::Gzip if !body.is_empty() => unpack::unpack(request, &body, most).await?,
         _ => body,
     };
+    let lines = match form {
+        PostedForm::Lines => {
+            forms::numbered_lines(&body).take(ITEMS_MAX).map(|line| line.0).collect()
+        }
+        _ => Vec::new(),
+    };
     let messages = forms::messages(form, request.head(), body, &source.map)?;
     let messages = without_tokens(&route.credentials, messages, signed.is_some())?;
     if sender == SenderState::Unclear {
@@ -111,7 +118,7 @@ pub(super) async fn answer(
     };
     Ok(match messages {
         Messages::One(message) => sender.one(message).await,
-        Messages::Many(items) => sender.many(items).await,
+        Messages::Many(items) => sender.many(items, &lines).await,
     })
 }
 
@@ -184,13 +191,6 @@ fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
     std::str::from_utf8(value).ok()
 }
 
-/// The request for expressions: `http.header('X-…')`, `http.query('…')`, `http.path`.
-fn describe(request: &Request<'_>, credentials: &Credentials) -> Arc<Value> {
-    let head = request.head();
-    let text = |it: &[u8]| Value::String(String::from_utf8_lossy(it).into_owned());
-    let headers: Map<String, Value> = head
-        .headers()
-        .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
 /// The id in the header that a source reads it from. An empty one is none, or all that send it so
 /// would be one event; of two, which of them counts would be a guess.
 fn idempotency_id(request: &Request<'_>, name: &str) -> Result<Option<String>, ProblemDetails> {
@@ -205,6 +205,13 @@ fn idempotency_id(request: &Request<'_>, name: &str) -> Result<Option<String>, P
     std::str::from_utf8(id).map(|id| Some(id.to_owned())).map_err(not_text)
 }
 
+/// The request for expressions: `http.header('X-…')`, `http.query('…')`, `http.path`.
+fn describe(request: &Request<'_>, credentials: &Credentials) -> Arc<Value> {
+    let head = request.head();
+    let text = |it: &[u8]| Value::String(String::from_utf8_lossy(it).into_owned());
+    let headers: Map<String, Value> = head
+        .headers()
+        .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
         .filter(|it| !is_credential(credentials, &it.0))
         .collect();
     let pairs = query::pairs(head.query().unwrap_or_default()).unwrap_or_default();
@@ -261,7 +268,10 @@ impl Sender<'_> {
             Ok(answers) => {
                 let answer = answers.into_iter().next().expect("one message has one answer");
                 let event = noted.as_ref().and_then(|noted| noted.get());
-                let is_new_id = may_be_replayed && self.is_new_id(&answer).await;
+                let (answer, is_new_id) = match may_be_replayed {
+                    true => self.as_stored(answer).await,
+                    false => (answer, false),
+                };
                 let reply = self.single(answer, event);
                 // What the file wants to be answered, it wants for this, too.
                 let is_usual = self.respond.status.is_none();
@@ -271,16 +281,22 @@ impl Sender<'_> {
         }
     }
 
-    /// Whether a signed request came again under an id that its source has not had.
-    async fn is_new_id(&self, answer: &IngestResult) -> bool {
-        let IngestResult::Duplicate { id, seq } = answer else { return false };
-        let seq = *seq;
+    /// An answer with the id of the stored event, and whether it came again under an id that its
+    /// source has not had: a signed request is known by its signature, whatever id it brings.
+    async fn as_stored(&self, answer: IngestResult) -> (IngestResult, bool) {
+        let IngestResult::Duplicate { id, seq } = answer else { return (answer, false) };
         let first = self.engine.store.read(move |reader| reader.id_of(seq)).await;
-        let is_other = first.is_ok_and(|it| it.is_some_and(|(_, first)| first != **id));
-        is_other && self.replayed.is_new(self.source, id)
+        match first {
+            Ok(Some((_, first))) if first != *id => {
+                let is_new = self.replayed.is_new(self.source, &id);
+                (IngestResult::Duplicate { id: first.into(), seq }, is_new)
+            }
+            _ => (IngestResult::Duplicate { id, seq }, false),
+        }
     }
 
-    async fn many(self, items: Vec<Vec<u8>>) -> Reply {
+    /// `lines` are the numbers of the lines that the items are from, if they are from lines.
+    async fn many(self, items: Vec<Vec<u8>>, lines: &[usize]) -> Reply {
         let numbered =
             |it: &Option<String>, index: usize| it.as_ref().map(|text| format!("{text}#{index}"));
         let items = items.into_iter().enumerate();
@@ -288,17 +304,28 @@ impl Sender<'_> {
             self.arrival(it, numbered(&self.id, index), numbered(&self.once, index))
         });
         let arrivals = arrivals.collect::<Vec<_>>();
-        let answers = match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
+        let mut answers = match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
             Ok(answers) => answers,
             Err(unavailable) => return later(&unavailable),
         };
+        if self.once.is_some() {
+            let all = answers.into_iter().map(|answer| self.as_stored(answer));
+            answers = join_all(all).await.into_iter().map(|it| it.0).collect();
+        }
+        for (answer, line) in answers.iter_mut().zip(lines) {
+            if let IngestResult::Refused(refusal) = answer {
+                refusal.detail = at_line(&refusal.detail, *line);
+            }
+        }
         several(&answers)
     }
 
     /// As the file wants it, where it says so.
     fn single(&self, answer: IngestResult, event: Option<&Event>) -> Reply {
-        let seq = match &answer {
-            IngestResult::Accepted { seq, .. } | IngestResult::Duplicate { seq, .. } => Some(*seq),
+        let stored = match &answer {
+            IngestResult::Accepted { id, seq } | IngestResult::Duplicate { id, seq } => {
+                Some((id.clone(), *seq))
+            }
             _ => None,
         };
         let (mut reply, status) = (single(answer), self.respond.status);
@@ -306,10 +333,11 @@ impl Sender<'_> {
         if let Some(status) = status.filter(|_| (200..300).contains(&reply.status())) {
             reply = reply.with_status(status);
         }
-        let (Some(body), Some(event), Some(seq)) = (&self.respond.body, event, seq) else {
+        let (Some(body), Some(event), Some((id, seq))) = (&self.respond.body, event, stored) else {
             return if reply.may_have_body() { reply } else { Reply::empty(reply.status()) };
         };
-        let event = Event { seq, ..event.clone() };
+        let mut event = Event { seq, ..event.clone() };
+        event.envelope.id = id;
         let now = self.engine.env.clock.wall();
         let text = body.render(&Scope::of(&event, now));
         let content = BodyContent::Full(text.into_bytes());
@@ -317,6 +345,19 @@ impl Sender<'_> {
             .with("content-type", self.respond.content_type.clone())
             // Whatever an event brings, no browser takes it for a page of ours.
             .with("content-security-policy", "default-src 'none'; sandbox")
+    }
+}
+
+/// A reason why a line is not JSON, with the number that the line has in its body.
+fn at_line(detail: &str, line: usize) -> String {
+    match detail.strip_prefix("not JSON: ") {
+        Some(reason) => match reason.split_once(" at line 1 column ") {
+            Some((reason, column)) => {
+                format!("not JSON: {reason} at line {line} column {column}")
+            }
+            None => format!("not JSON: line {line}: {reason}"),
+        },
+        None => detail.to_owned(),
     }
 }
 

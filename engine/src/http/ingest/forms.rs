@@ -236,8 +236,13 @@ impl<'de> Visitor<'de> for Items {
 
 /// The messages of a body with one a line; at most one more than may be.
 fn lines(body: &[u8]) -> Vec<Vec<u8>> {
-    let lines = body.split(|body| *body == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
+    numbered_lines(body).map(|it| it.1.to_vec()).take(ITEMS_MAX + 1).collect()
+}
+
+/// The lines that are messages, with their numbers from 1.
+pub(super) fn numbered_lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.enumerate().map(|(at, line)| (at + 1, line)).filter(|it| !it.1.is_empty())
 }
 
 /// The messages of a text; one alone is answered as one, and there is at most one more than may be.
