@@ -210,6 +210,14 @@ fn a_rejected_message_is_edited_and_taken_in() {
     assert!(code == 1 && told.starts_with("1 kept: "), "{told}");
     let taken = edit("{\"id\":\"a\",\"type\":\"ring\"}\n");
     assert_eq!(taken, (0, "1 redriven\n".to_owned()));
+    // The reason is about the text that is stored.
+    let (code, told) = edit("{\"id\":\"\",\"type\":\"ring\"}");
+    assert!(code == 1 && told.contains("/id"), "{told}");
+    let letter = site.engine.get("/api/dead-letters/1");
+    assert_eq!(
+        (&letter["reason"], &letter["attempts"]),
+        (&"/type: an event needs a type".into(), &0.into())
+    );
     let answer = site.run(&["dlq", "edit", "3"]);
     assert!(answer.error.contains("only a message that was rejected can be edited"));
     assert_eq!(site.run(&["dlq", "edit", "1", "--message", &path]).code, 1, "it is gone");

@@ -42,13 +42,38 @@ impl Redriven {
     }
 }
 
+/// A letter that is tried again.
+#[derive(Clone, Copy)]
+struct RetriedLetter {
+    id: u64,
+    /// Its text is not the one that is stored.
+    is_edited: bool,
+}
+
 impl Engine {
     /// Tries a dead letter again. It goes in the commit that makes durable what it holds: a
     /// message as accepted, an event in the inbox, a delivery as owed. Otherwise it stays.
     pub async fn redrive(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
+        self.redrive_as(letter, false).await
+    }
+
+    /// The same with another text in place of that of a rejected message. Where it is rejected too,
+    /// the letter stays as it was: its reason is about its own text.
+    pub async fn redrive_edited(
+        self: &Arc<Self>,
+        letter: DeadLetter,
+    ) -> Result<Redriven, Overloaded> {
+        self.redrive_as(letter, true).await
+    }
+
+    async fn redrive_as(
+        self: &Arc<Self>,
+        letter: DeadLetter,
+        is_edited: bool,
+    ) -> Result<Redriven, Overloaded> {
         let what = letter.what;
         let redriven = match what {
-            DeadLetterWhat::Rejected => self.retry(letter).await?,
+            DeadLetterWhat::Rejected => self.retry(letter, is_edited).await?,
             DeadLetterWhat::Event => self.reopen(letter).await?,
             DeadLetterWhat::Delivery => self.redeliver(letter).await?,
         };
@@ -57,7 +82,12 @@ impl Engine {
     }
 
     /// A refused message comes in again by its source, under the running generation.
-    async fn retry(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
+    async fn retry(
+        self: &Arc<Self>,
+        letter: DeadLetter,
+        is_edited: bool,
+    ) -> Result<Redriven, Overloaded> {
+        let retried = RetriedLetter { id: letter.id, is_edited };
         let generation = self.generation();
         let source = &letter.source_node;
         let Some(plan) = generation.plan.sources.iter().find(|it| it.name == *source) else {
@@ -65,7 +95,7 @@ impl Engine {
         };
         let arrival = arrival_of(&letter);
         if plan.map.each.is_some() && arrival.item_of.is_none() {
-            return self.retry_items(&generation, plan, arrival, letter.id).await;
+            return self.retry_items(&generation, plan, arrival, retried).await;
         }
         let _permit = self.admit_or_wait(1, letter.body.len()).await?;
         self.metrics.received(&plan.name, 1);
@@ -80,7 +110,7 @@ impl Engine {
             IngestResult::Conflict { id, seq } => conflict(&id, seq),
             IngestResult::Discarded { name, .. } => format!("`{name}` drops it"),
         };
-        self.keep_letter(letter.id, reason).await
+        self.keep_letter(retried, reason).await
     }
 
     /// A message that is many events: all of them are taken, or none.
@@ -89,7 +119,7 @@ impl Engine {
         generation: &Arc<Generation>,
         plan: &SourcePlan,
         arrival: ReceivedMessage,
-        letter: u64,
+        letter: RetriedLetter,
     ) -> Result<Redriven, Overloaded> {
         let now = (self.env.clock.wall(), &*self.env.random);
         let spread = intake::spread(&generation.plan, plan, &arrival, now, ITEMS_MAX);
@@ -100,23 +130,29 @@ impl Engine {
         let bytes = items.iter().map(|item| item.bytes.len()).sum();
         let _permit = self.admit_or_wait(items.len(), bytes).await?;
         self.metrics.received(&plan.name, items.len() as u64);
-        let mut batch = Submission::of_items(letter);
+        let mut batch = Submission::of_items(letter.id);
         for item in items {
             self.take(generation, plan, item, &mut batch);
         }
         if let Some(reason) = batch.refused() {
             return self.keep_letter(letter, reason).await;
         }
-        Ok(match self.settle_items(batch, letter).await? {
+        Ok(match self.settle_items(batch, letter.id).await? {
             true => Redriven::Taken,
             false => Redriven::Gone,
         })
     }
 
     /// A letter stays, for this reason.
-    async fn keep_letter(&self, letter: u64, reason: String) -> Result<Redriven, Overloaded> {
-        let keep = StoreEntry::KeepLetter { letter, reason: reason.clone() };
-        self.written(vec![keep]).await?;
+    async fn keep_letter(
+        &self,
+        letter: RetriedLetter,
+        reason: String,
+    ) -> Result<Redriven, Overloaded> {
+        if !letter.is_edited {
+            let keep = StoreEntry::KeepLetter { letter: letter.id, reason: reason.clone() };
+            self.written(vec![keep]).await?;
+        }
         Ok(Redriven::Kept(reason))
     }
 

@@ -314,7 +314,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
         });
         return Ok(json_text(body.to_string()));
     }
-    let (results, failure) = redrive_all(app, page.letters).await;
+    let (results, failure) = redrive_all(app, page.letters, order.edited.is_some()).await;
     let what = redriven_in_words(&results);
     audit(app, &request, ("redrive", what), order.subject(&results), counts(&results)).await;
     if let (Some(unavailable), true) = (&failure, results.is_empty()) {
@@ -350,7 +350,13 @@ async fn redrive_all(
             return (results, None);
         }
         let ids: Vec<u64> = part.iter().map(|it| it.id).collect();
-        let ended = join_all(part.into_iter().map(|it| app.engine.redrive(it))).await;
+        let tried = part.into_iter().map(|letter| async move {
+            match is_edited {
+                true => app.engine.redrive_edited(letter).await,
+                false => app.engine.redrive(letter).await,
+            }
+        });
+        let ended = join_all(tried).await;
         let mut failure = None;
         for (id, ended) in ids.into_iter().zip(ended) {
             match ended {
@@ -358,6 +364,7 @@ async fn redrive_all(
                 Err(unavailable) => failure = Some(unavailable),
             }
         }
+    is_edited: bool,
         if failure.is_some() {
             return (results, failure);
         }
