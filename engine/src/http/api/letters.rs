@@ -29,7 +29,8 @@ const SHOWN_MAX: usize = 16 << 10;
 const AT_ONCE: usize = 32;
 
 /// What a filter may say, in a query and in the body of a redrive.
-const FILTERS: [&str; 7] = ["what", "stage", "source", "class", "event_id", "since", "until"];
+pub(super) const FILTERS: [&str; 7] =
+    ["what", "stage", "source", "class", "event_id", "since", "until"];
 
 /// Reads one part of a filter; the error says what is wrong with it.
 fn read_filter(

@@ -1,12 +1,16 @@
 //! What there is to call, as OpenAPI 3.1: the paths of the router, and those that the file gives
 //! its sources and streams.
 
+use super::letters::FILTERS as LETTER_FILTERS;
 use super::{Answer, json_text};
 use crate::http::app::App;
-use crate::http::paths::{PATHS, PathRow};
+use crate::http::paths::{self, PATHS, PathParameter, PathRow};
 use serde_json::{Map, Value, json};
 use stages::contract::{BodyForm, HttpRoute};
 use tide::Request;
+
+/// Paths that anybody may read; `/readyz` says more to who has a token.
+const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
 /// The description.
 pub(super) async fn openapi(request: Request<App>) -> Answer {
@@ -23,8 +27,9 @@ pub(super) async fn openapi(request: Request<App>) -> Answer {
     }
     for (name, shape) in plan.streams() {
         let summary = format!("The stream `{name}`");
-        let answers = answers("text/event-stream", &[503]);
-        let get = json!({ "summary": summary, "responses": answers });
+        let answers = answers("text/event-stream", &[400, 503]);
+        let parameters: Vec<Value> = paths::STREAM.iter().map(of_parameter).collect();
+        let get = json!({ "summary": summary, "responses": answers, "parameters": parameters });
         paths.insert(shape.path.clone(), json!({ "get": get }));
     }
     let mut document = json!({
@@ -50,15 +55,58 @@ fn templated(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+fn of_parameter(parameter: &PathParameter) -> Value {
+    let text = json!({ "type": "string" });
+    let schema = if parameter.is_list { json!({ "type": "array", "items": text }) } else { text };
+    json!({ "name": parameter.name, "in": "query", "description": parameter.says, "schema": schema })
+}
+
+/// What the body of a POST says; nothing where it says nothing.
+fn body_of(path: &str) -> Value {
+    let text = |says: &str| json!({ "type": "string", "description": says });
+    let (properties, required) = match path {
+        "/api/pause" => (
+            json!({
+                "name": text("the sink or notifier"),
+                "for": text("a duration from 1s to 31d; without it, until it is resumed"),
+            }),
+            json!(["name"]),
+        ),
+        "/api/resume" => (json!({ "name": text("the sink or notifier") }), json!(["name"])),
+        "/api/notifications/test" => {
+            (json!({ "notifier": text("the notifier") }), json!(["notifier"]))
+        }
+        "/api/dead-letters/redrive" => (redrive_properties(), json!([])),
+        _ => return json!({}),
+    };
+    let schema = json!({
+        "type": "object", "properties": properties, "required": required,
+        "additionalProperties": false,
+    });
+    json!({ "schema": schema })
+}
+
+/// Letters are selected in one way: `id`, `ids`, `all`, or by filters.
+fn redrive_properties() -> Value {
+    let integer = json!({ "type": "integer", "minimum": 0 });
+    let mut properties = json!({
+        "id": integer, "ids": { "type": "array", "items": integer }, "all": { "const": true },
+        "dry_run": { "type": "boolean" },
+        "limit": { "type": "integer", "minimum": 1, "maximum": 1000 },
+        "after": integer,
+        "body": { "type": "string", "description": "with `id`: the message to try instead" },
+    });
+    for name in LETTER_FILTERS {
+        properties[name] = json!({ "type": "string" });
+    }
+    properties
+}
+
 fn of_row(row: &PathRow) -> Value {
     let in_path = row.path.split('/').filter_map(|part| part.strip_prefix([':', '*'])).map(|name| {
         json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
     });
-    let in_query = row.parameters.iter().map(|parameter| {
-        let text = json!({ "type": "string" });
-        let schema = if parameter.is_list { json!({ "type": "array", "items": text }) } else { text };
-        json!({ "name": parameter.name, "in": "query", "description": parameter.says, "schema": schema })
-    });
+    let in_query = row.parameters.iter().map(of_parameter);
     let has_id = row.path.contains([':', '*']);
     let mut parameters: Vec<Value> = in_path.collect();
     parameters.extend(in_query);
@@ -72,6 +120,9 @@ fn of_row(row: &PathRow) -> Value {
             statuses.extend([400, 404, 409, 415, 429]);
         }
         let mut answers = answers(row.content, &statuses);
+        if OPEN.contains(&row.path) {
+            answers.remove("401");
+        }
         if *method == "DELETE" {
             answers.remove("200");
             answers.insert("204".to_owned(), json!({ "description": "done" }));
@@ -81,7 +132,11 @@ fn of_row(row: &PathRow) -> Value {
             operation["parameters"] = json!(parameters);
         }
         if *method == "POST" {
-            operation["requestBody"] = json!({ "content": { "application/json": {} } });
+            operation["requestBody"] =
+                json!({ "content": { "application/json": body_of(row.path) } });
+        }
+        if OPEN.contains(&row.path) {
+            operation["security"] = json!([]);
         }
         (method.to_lowercase(), operation)
     });
