@@ -110,7 +110,9 @@ pub(crate) fn read_headers(
     let read = |fields: Fields<'_>| {
         let name = fields.arg(0)?.text()?;
         report_header(&name, diagnostics);
-        Some((name.value, Text::read(&fields.arg(1)?)?))
+        let value = Text::read(&fields.arg(1)?)?;
+        report_header_value(&value, diagnostics);
+        Some((name.value, value))
     };
     fields.children("header").filter_map(read).collect()
 }
@@ -130,6 +132,80 @@ fn report_header(name: &Spanned<String>, diagnostics: &mut Diagnostics) {
         }
     };
     diagnostics.push(Rule::WrongArgument, message).at(name.span.clone(), label).help(help);
+}
+
+/// Reports the value of a header that would not end with its line.
+fn report_header_value(value: &Text, diagnostics: &mut Diagnostics) {
+    let Setting::Literal(text) = &value.setting.value else { return };
+    let is_forbidden = |letter: char| letter.is_control() && letter != '\t';
+    if !text.contains(is_forbidden) {
+        return;
+    }
+    let words: Vec<&str> = text.split(is_forbidden).filter(|word| !word.is_empty()).collect();
+    let line = words.join(" ").replace('\\', "\\\\").replace('"', "\\\"");
+    diagnostics
+        .push(Rule::WrongArgument, "the value of a header must be one line")
+        .at(value.setting.span.clone(), "it has a line end or a control character")
+        .help(format!("write `\"{line}\"`"));
+}
+
+/// A type such as `text/html; charset=utf-8`, with its parameters where they are allowed.
+fn is_content_type(text: &str, may_have_parameters: bool) -> bool {
+    let is_token = |text: &str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !text.is_empty() && text.bytes().all(is_part)
+    };
+    let is_parameter = |text: &str| {
+        let Some((name, value)) = text.trim().split_once('=') else { return false };
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let is_quoted = quoted.is_some_and(|text| {
+            text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !b"\"\\".contains(&byte))
+        });
+        is_token(name) && (is_token(value) || is_quoted)
+    };
+    let mut parts = text.split(';');
+    let kind = parts.next().unwrap_or_default().trim_end().split_once('/');
+    let mut parameters = parts.peekable();
+    kind.is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+        && (may_have_parameters || parameters.peek().is_none())
+        && parameters.all(is_parameter)
+}
+
+/// Reports what is not a content type. `written` is how it is written: `content-type=`.
+pub(crate) fn check_content_type(
+    text: &Spanned<String>,
+    written: &str,
+    may_have_parameters: bool,
+    diagnostics: &mut Diagnostics,
+) {
+    if is_content_type(&text.value, may_have_parameters) {
+        return;
+    }
+    let lower = text.value.to_ascii_lowercase();
+    let essence = lower.split(';').next().unwrap_or_default().trim();
+    let meant = ["json", "html", "xml", "csv"].into_iter().find(|word| lower.contains(word));
+    let meant = match meant {
+        _ if is_content_type(essence, false) => essence,
+        Some("json") => "application/json",
+        Some("html") => "text/html",
+        Some("xml") => "application/xml",
+        Some("csv") => "text/csv",
+        _ => "text/plain",
+    };
+    let (message, label) = match may_have_parameters {
+        false if is_content_type(&text.value, true) => (
+            "the parameters of a content type are not compared".to_owned(),
+            "no response matches it",
+        ),
+        _ => {
+            let message = format!("`{}` is not a content type", text.value.escape_debug());
+            (message, "no response can have it")
+        }
+    };
+    diagnostics
+        .push(Rule::WrongArgument, message)
+        .at(text.span.clone(), label)
+        .help(format!("write `{written}\"{meant}\"`"));
 }
 
 /// Reports the name of a header that no request will ever bring.

@@ -9,7 +9,7 @@ use crate::contract::{
 };
 use crate::credential::Credentials;
 use crate::decode::LineDecoder;
-use crate::request::check_header_name;
+use crate::request::{check_content_type, check_header_name};
 use auth::Auth;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
@@ -210,6 +210,17 @@ fn respond_of(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Resp
             .at(status.span(), "here")
             .help("write `respond 200`");
         return None;
+    }
+    if let Some(own) = fields.child("content-type") {
+        if let Some(text) = own.arg(0).and_then(|arg| arg.text()) {
+            check_content_type(&text, "content-type ", true, diagnostics);
+        }
+        if body.is_none() {
+            diagnostics
+                .push(Rule::WrongArgument, "`content-type` has no effect without `body`")
+                .at(own.head(), "the type of a body that is not given")
+                .help("remove it, or write a `body` too");
+        }
     }
     let content_type = fields.setting("content-type").arg(0, |scalar| Some(scalar.text()?.value));
     Some(Respond { status: u16::try_from(status.int()?.value).ok(), body, content_type })

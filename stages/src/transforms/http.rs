@@ -93,6 +93,11 @@ impl Kind for HttpEnricher {
             Some(it) => Some(it.arg(0)?.expr(Roots::RESPONSE)?.value),
             None => None,
         };
+        let content_type =
+            fields.child("expect").and_then(|child| child.prop("content-type")?.text());
+        if let Some(text) = &content_type {
+            request::check_content_type(text, "content-type=", false, context.diagnostics);
+        }
         Some(HttpEnrichSettings {
             method,
             url,
@@ -100,10 +105,7 @@ impl Kind for HttpEnricher {
             body,
             statuses: expect.prop("status", |scalar| statuses(&scalar.text()?.value)),
             body_max: expect.prop("max-body", |scalar| usize::try_from(scalar.bytes()?.value).ok()),
-            content_type: fields
-                .child("expect")
-                .and_then(|child| child.prop("content-type")?.text())
-                .map(|text| text.value),
+            content_type: content_type.map(|text| text.value),
             select,
         })
     }
