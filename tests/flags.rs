@@ -103,6 +103,20 @@ fn colour_and_quiet_do_as_they_say() {
     assert!(exits(at, &["wrong.kdl", "--color", "always"], 1).contains("\u{1b}["));
     let quiet = exits(at, &["wrong.kdl", "-q"], 1);
     assert!(quiet.contains("E0010") && !quiet.contains("checked"), "{quiet}");
+    std::fs::write(at.join("warned.kdl"), WARNED).expect("it is written");
+    assert_eq!(exits(at, &["warned.kdl", "-q"], 0), "", "no warnings");
+    let denied = exits(at, &["warned.kdl", "-q", "--deny", "warnings"], 1);
+    assert!(denied.contains("W0506"), "{denied}");
+}
+
+#[test]
+fn a_flag_without_effect_is_refused() {
+    let folder = folder(&[("wrong.kdl", WRONG)]);
+    let told = exits(folder.path(), &["wrong.kdl", "--exit-code"], 2);
+    assert!(told.contains("--exit-code is for --format sarif"), "{told}");
+    exits(folder.path(), &["wrong.kdl", "--exit-code", "--format", "sarif"], 1);
+    let told = exits(folder.path(), &["wrong.kdl", "--root", "none"], 2);
+    assert!(told.contains("there is no such folder"), "{told}");
 }
 
 #[test]

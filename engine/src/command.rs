@@ -32,6 +32,7 @@ mod top;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
 pub use help::{show, words};
 
@@ -112,6 +113,12 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Print a manual page.
     Man(man::ManArgs),
+}
+
+/// A folder that is there, from the command line.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err("there is no such folder".to_owned()) }
 }
 
 /// Does what the command line says; the exit code.

@@ -79,7 +79,8 @@ pub fn ready(format: LogFormat, address: SocketAddr, is_tls: bool, generation: u
 /// What is wrong with a file: frames for people, a line for each finding for programs.
 pub fn findings(format: LogFormat, diagnostics: &[Diagnostic]) {
     if format == LogFormat::Text {
-        let frames = report::human(diagnostics, terminal::has_colour(), terminal::width());
+        let wanted = terminal::wanted(diagnostics);
+        let frames = report::human(&wanted, terminal::has_colour(), terminal::width());
         return terminal::to_terminal(&frames);
     }
     for found in diagnostics {

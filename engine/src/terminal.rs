@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use kernel::health::is_unprintable;
+use language::diagnostic::{Diagnostic, Severity};
 use std::env::var_os;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -76,6 +77,15 @@ fn choice() -> OutputChoice {
 /// How much is said.
 pub(crate) fn volume() -> Volume {
     choice().volume
+}
+
+/// The findings to show to a person: with `--quiet`, only errors.
+pub(crate) fn wanted(found: &[Diagnostic]) -> Vec<Diagnostic> {
+    let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
+    match volume() {
+        Volume::Quiet => found.iter().filter(is_error).cloned().collect(),
+        Volume::Normal | Volume::Verbose => found.to_vec(),
+    }
 }
 
 /// Whether standard error is a terminal.

@@ -57,7 +57,7 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     exit_code: bool,
     /// Reject schemas, tables and includes outside this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
     root: Option<PathBuf>,
 }
 
@@ -93,6 +93,9 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
 
 impl CheckArgs {
     fn misuse(&self) -> Option<&'static str> {
+        if self.exit_code && self.format != CheckFormat::Sarif {
+            return Some("--exit-code is for --format sarif; the other formats exit 1 for errors");
+        }
         let inputs = self.paths.iter().filter(|path| input::is_standard(path)).count();
         match inputs {
             0 if self.stdin_filename.is_some() => {
@@ -208,7 +211,9 @@ impl Round {
 
     fn human(&self, colour: bool) -> String {
         let width = terminal::width();
-        self.files.iter().map(|file| report::human(&file.found, colour, width)).collect()
+        let shown =
+            |file: &CheckedFile| report::human(&terminal::wanted(&file.found), colour, width);
+        self.files.iter().map(shown).collect()
     }
 
     fn summary(&self) -> String {

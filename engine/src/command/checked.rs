@@ -5,7 +5,7 @@ use compiler::files::{self, PipelinePath};
 use compiler::load::{LoadedFile, PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::report;
-use language::diagnostic::{Diagnostic, Severity};
+use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;
 use std::path::Path;
 
@@ -32,9 +32,7 @@ pub(super) fn read(
 }
 
 pub(super) fn tell(found: &[Diagnostic]) -> u8 {
-    let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
-    let errors: Vec<Diagnostic> = found.iter().filter(is_error).cloned().collect();
-    let found = if terminal::volume() == Volume::Quiet { &errors } else { found };
-    terminal::to_terminal(&report::human(found, terminal::has_colour(), terminal::width()));
+    let found = terminal::wanted(found);
+    terminal::to_terminal(&report::human(&found, terminal::has_colour(), terminal::width()));
     1
 }

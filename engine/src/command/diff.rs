@@ -44,7 +44,7 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     /// Reject schemas, tables and includes outside this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
     root: Option<PathBuf>,
 }
 

@@ -15,6 +15,9 @@ use std::path::PathBuf;
 const TEXT_MAX: usize = 1000;
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "engine doctor [OPTIONS] <FILE>\n       engine doctor --quick [OPTIONS] [FILE]"
+)]
 #[command(after_help = r#"Examples:
   engine doctor pipelines/home.kdl
   engine doctor pipelines/home.kdl --quick    # for a health check: exits 0 or 1
@@ -109,24 +112,27 @@ fn client(args: &DoctorArgs) -> Result<EngineClient, ClientFault> {
 /// Whether the engine is ready; the exit code for a health check.
 fn quick(args: &DoctorArgs) -> u8 {
     let found = client(args).and_then(|client| client.readiness());
-    match found {
-        Ok(readiness) if readiness.is_ready => {
+    let is_ready = found.as_ref().is_ok_and(|readiness| readiness.is_ready);
+    match (args.format, found) {
+        (DoctorFormat::Json, found) => {
+            let reasons = found.map_or_else(|fault| vec![fault.reason], |it| it.reasons);
+            let reasons: Vec<String> = reasons.iter().map(|it| printable(it, TEXT_MAX)).collect();
+            let body = json!({ "format_version": "1.0", "ready": is_ready, "reasons": reasons });
+            terminal::to_output(&format!("{body:#}\n"));
+        }
+        (DoctorFormat::Text, Ok(_)) if is_ready => {
             if terminal::volume() != Volume::Quiet {
                 terminal::to_output("ready\n");
             }
-            0
         }
-        Ok(readiness) => {
+        (DoctorFormat::Text, Ok(readiness)) => {
             let reasons = printable(&readiness.reasons.join("; "), TEXT_MAX);
             let reasons = if reasons.is_empty() { String::new() } else { format!(": {reasons}") };
             terminal::to_terminal(&format!("engine: not ready{reasons}\n"));
-            1
         }
-        Err(fault) => {
-            fault.tell();
-            1
-        }
+        (DoctorFormat::Text, Err(fault)) => drop(fault.tell()),
     }
+    u8::from(!is_ready)
 }
 
 /// What the running engine says of itself; `None` where none runs.

@@ -21,7 +21,7 @@ pub(super) struct ExpandArgs {
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Reject schemas, tables and includes outside this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = super::run::key_value)]

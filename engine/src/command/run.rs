@@ -30,7 +30,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Reject schemas, tables and includes outside this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = key_value)]
@@ -45,7 +45,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value = "text")]
     log_format: RunFormat,
     /// The lowest level to log; `RUST_LOG` overrides it.
-    /// Default: `warn` with --quiet, `debug` with --verbose, otherwise `info`.
+    /// Default: `error` with --quiet, `debug` with --verbose, otherwise `info`.
     #[arg(long, value_enum, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
 }
@@ -78,8 +78,8 @@ enum LogLevel {
 impl RunArgs {
     fn level(&self) -> Level {
         match (self.log_level, terminal::volume()) {
-            (Some(LogLevel::Error), _) => Level::ERROR,
-            (Some(LogLevel::Warn), _) | (None, Volume::Quiet) => Level::WARN,
+            (Some(LogLevel::Error), _) | (None, Volume::Quiet) => Level::ERROR,
+            (Some(LogLevel::Warn), _) => Level::WARN,
             (Some(LogLevel::Info), _) | (None, Volume::Normal) => Level::INFO,
             (Some(LogLevel::Debug), _) | (None, Volume::Verbose) => Level::DEBUG,
             (Some(LogLevel::Trace), _) => Level::TRACE,

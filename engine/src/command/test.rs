@@ -34,7 +34,7 @@ pub(super) struct TestArgs {
     #[arg(long)]
     show_timeline: bool,
     /// Reject schemas, tables and includes outside this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::folder)]
     root: Option<PathBuf>,
 }
 
@@ -126,7 +126,7 @@ fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<test:
     let (colour, width) = (args.has_colour(), terminal::width());
     let name = file.display().to_string();
     if !suite.is_sound() {
-        args.tell(&report::human(&suite.diagnostics, colour, width));
+        args.tell(&report::human(&terminal::wanted(&suite.diagnostics), colour, width));
         return Ok(test::SuiteResult::broken(&name, suite.diagnostics));
     }
     let ran = test::run_all(&mut suite, &name, &args.filter, catalog, &SystemClock::default());
