@@ -129,6 +129,15 @@ pub(crate) fn width() -> usize {
     columns.or_else(asked).unwrap_or(100).clamp(40, 160)
 }
 
+/// How wide tables are: as reports, but where a program reads them nothing is cut, unless `COLUMNS`
+/// says how wide they are.
+pub(crate) fn table_width() -> usize {
+    match is_output_terminal() || var_os("COLUMNS").is_some() {
+        true => width(),
+        false => usize::MAX,
+    }
+}
+
 /// Writes to standard error, where everything but results goes.
 pub(crate) fn to_terminal(text: &str) {
     above_progress(harmless(text).as_bytes());

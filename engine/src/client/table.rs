@@ -48,7 +48,7 @@ pub(crate) fn table(columns: &[TableColumn], rows: &[Vec<String>]) -> String {
 
 /// The same with titles of its own.
 pub(crate) fn titled(columns: &[TableColumn], titles: &[String], rows: &[Vec<String>]) -> String {
-    fitted(columns, titles, rows, terminal::width(), terminal::output_has_colour())
+    fitted(columns, titles, rows, terminal::table_width(), terminal::output_has_colour())
 }
 
 fn fitted(
