@@ -98,8 +98,10 @@ ID LAST WHAT STAGE EVENT TRIES REASON
     let json = site.run(&["dlq", "show", "2", "--format", "json"]).output;
     assert!(!json.contains('\u{9b}') && json.contains("<b>"), "{json}");
     assert!(!site.run(&["dlq", "show", "2"]).output.contains('\u{9b}'));
-    site.refused(&["dlq", "show", "99"], 1, "engine: dead letter not found\n");
-    assert_eq!(site.run(&["dlq", "show", "a"]).code, 2);
+    site.refused(&["dlq", "show", "99"], 1, "engine: there is no dead letter 99\n");
+    let answer = site.run(&["dlq", "show", "a"]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.error.contains("write the number of a dead letter"), "{}", answer.error);
     assert_eq!(site.run(&["dlq", "list", "--limit", "0"]).code, 2);
 }
 
@@ -129,7 +131,7 @@ ID  WHAT      STAGE     EVENT  REASON
         answer.error,
         "engine: there is no dead letter 99\n2 dead letters redriven, 0 kept\n"
     );
-    site.refused(&["dlq", "redrive", "1"], 1, "engine: dead letter not found\n");
+    site.refused(&["dlq", "redrive", "1"], 1, "engine: there is no such dead letter\n");
     let answer = site.run(&["dlq", "redrive", "--event-id", "none"]);
     assert_eq!((answer.code, &*answer.error), (0, "0 dead letters redriven, 0 kept\n"));
 }
@@ -208,8 +210,6 @@ fn a_rejected_message_is_edited_and_taken_in() {
     assert_eq!(edit("{\"id\":"), (1, "1 kept: the text is no longer valid JSON\n".to_owned()));
     let (code, told) = edit("{\"id\":\"a\",\"kind\":1}");
     assert!(code == 1 && told.starts_with("1 kept: "), "{told}");
-    let taken = edit("{\"id\":\"a\",\"type\":\"ring\"}\n");
-    assert_eq!(taken, (0, "1 redriven\n".to_owned()));
     // The reason is about the text that is stored.
     let (code, told) = edit("{\"id\":\"\",\"type\":\"ring\"}");
     assert!(code == 1 && told.contains("/id"), "{told}");
@@ -218,7 +218,36 @@ fn a_rejected_message_is_edited_and_taken_in() {
         (&letter["reason"], &letter["attempts"]),
         (&"/type: an event needs a type".into(), &0.into())
     );
+    let taken = edit("{\"id\":\"a\",\"type\":\"ring\"}\n");
+    assert_eq!(taken, (0, "1 redriven\n".to_owned()));
     let answer = site.run(&["dlq", "edit", "3"]);
     assert!(answer.error.contains("only a message that was rejected can be edited"));
     assert_eq!(site.run(&["dlq", "edit", "1", "--message", &path]).code, 1, "it is gone");
+}
+
+#[test]
+fn a_message_that_the_editor_did_not_change_does_not_stay_behind() {
+    let site = site();
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("http://{}", site.engine.address);
+    let edit = |editor: &str| {
+        let mut edit = command(site.folder.path(), &["dlq", "edit", "1", "--url", &url]);
+        let ended = edit.env("EDITOR", editor).env("TMPDIR", folder.path()).output();
+        let ended = ended.expect("it ends");
+        let left = fs::read_dir(folder.path()).expect("it is there").count();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned(), left)
+    };
+    let (code, told, left) = edit("false");
+    assert_eq!((code, left), (Some(2), 0), "{told}");
+    let (code, told, left) = edit("sh -c 'echo more >> \"$0\"; exit 1'");
+    assert!(code == Some(2) && told.contains("; your text is in "), "{told}");
+    assert_eq!(left, 1);
+}
+
+#[test]
+fn an_edited_message_may_come_from_standard_input() {
+    let site = site();
+    let answer = site
+        .run_with(&["dlq", "edit", "1", "--message", "-"], "{\"id\":\"a\",\"type\":\"ring\"}\n");
+    assert_eq!((answer.code, &*answer.output), (0, "1 redriven\n"));
 }

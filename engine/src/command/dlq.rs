@@ -113,6 +113,13 @@ impl LetterArgs {
     }
 }
 
+/// The number of a letter, from the command line.
+fn letter_number(text: &str) -> Result<u64, String> {
+    let number = text.parse().map_err(|_| ());
+    number
+        .map_err(|()| "write the number of a dead letter; `engine dlq list` shows them".to_owned())
+}
+
 #[derive(Debug, Args)]
 struct DlqListArgs {
     #[command(flatten)]
@@ -139,6 +146,7 @@ enum DlqListFormat {
 #[derive(Debug, Args)]
 struct DlqShowArgs {
     /// The number of the letter.
+    #[arg(value_parser = letter_number)]
     id: u64,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]

@@ -16,7 +16,7 @@ const CHOOSE: &str =
 #[derive(Debug, Args)]
 pub(super) struct ChangeArgs {
     /// The numbers of the letters.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = super::letter_number)]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: LetterArgs,

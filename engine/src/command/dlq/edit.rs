@@ -8,7 +8,7 @@ use kernel::health::printable;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,8 +19,10 @@ const EDITED_MAX: u64 = 60_000;
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
     /// The number of the letter.
+    #[arg(value_parser = super::letter_number)]
     id: u64,
-    /// Take the message from this file instead of opening `$VISUAL` or `$EDITOR`.
+    /// Take the message from this file, or with - from standard input, instead of opening `$VISUAL`
+    /// or `$EDITOR`.
     #[arg(long, value_name = "PATH")]
     message: Option<PathBuf>,
     #[command(flatten)]
@@ -95,23 +97,42 @@ fn written(letter: &LetterRow) -> Result<PathBuf, ClientFault> {
     // An editor may be given with options, as a shell reads them.
     let ended =
         Command::new("/bin/sh").args(["-c", &format!("{editor} \"$0\"")]).arg(&path).status();
-    match ended {
-        Ok(status) if status.success() => Ok(path),
-        Ok(status) => {
-            Err(ClientFault::new(format!("`{editor}` ended with {status}; nothing was sent")))
-        }
-        Err(fault) => Err(ClientFault::new(format!("cannot start `{editor}`: {fault}"))),
-    }
+    let why = match ended {
+        Ok(status) if status.success() => return Ok(path),
+        Ok(status) => format!("`{editor}` ended with {status}; nothing was sent"),
+        Err(fault) => format!("cannot start `{editor}`: {fault}"),
+    };
+    Err(ClientFault::new(why + &left_behind(&path, letter)))
 }
 
-/// The text of a file; the newline that editors add at its end is not part of it.
+/// Removes a message that nobody changed; says where one is that somebody did.
+fn left_behind(path: &Path, letter: &LetterRow) -> String {
+    let is_same = fs::read(path).is_ok_and(|bytes| bytes == letter.body.as_bytes());
+    if is_same && fs::remove_file(path).is_ok() {
+        return String::new();
+    }
+    format!("; your text is in {}", path.display())
+}
+
+/// The text of a file, or of standard input; the newline that editors add at its end is not part of
+/// it.
 fn read(path: &Path) -> Result<String, ClientFault> {
-    let shown = path.display();
+    let (shown, mut text) = match path.as_os_str() == "-" {
+        true => ("standard input".to_owned(), String::new()),
+        false => (path.display().to_string(), String::new()),
+    };
     let cannot = |fault: std::io::Error| ClientFault::new(format!("cannot read {shown}: {fault}"));
-    if EDITED_MAX < fs::metadata(path).map_err(cannot)?.len() {
+    let most = EDITED_MAX + 1;
+    match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(cannot)?,
+        false => {
+            let file = fs::File::open(path).map_err(cannot)?;
+            file.take(most).read_to_string(&mut text).map_err(cannot)?
+        }
+    };
+    if EDITED_MAX < text.len() as u64 {
         let told = format!("{shown} is longer than {EDITED_MAX} bytes; send it to its source");
         return Err(ClientFault::new(told));
     }
-    let text = fs::read_to_string(path).map_err(cannot)?;
     Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
 }

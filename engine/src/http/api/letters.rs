@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use kernel::time::Timestamp;
 use language::nearest;
 use serde_json::{Map, Value, json};
+use std::fmt::Display;
 use store::{
     AuditRecord, DeadLetter, DeadLetterWhat, LetterFilter, LetterOrder, LetterPage, Reader,
     StoreEntry, StoreFault,
@@ -120,15 +121,26 @@ pub(super) async fn list(request: Request<App>) -> Answer {
     }
 }
 
+/// The number of the letter that a path names, or why there is none.
+fn id_in(request: &Request<App>) -> Result<u64, Response> {
+    let text = request.param("id").unwrap_or_default();
+    text.parse().map_err(|_| no_letter(text))
+}
+
+fn no_letter(id: impl Display) -> Response {
+    problem(404, &format!("there is no dead letter {id}"))
+}
+
 /// One letter with all of its body.
 pub(super) async fn one(request: Request<App>) -> Answer {
     let app = request.state();
-    let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
-        return Ok(problem(404, "dead letter not found"));
+    let id = match id_in(&request) {
+        Ok(id) => id,
+        Err(missing) => return Ok(missing),
     };
     match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(Some(it)) => Ok(json_text(letter(&it, it.body.len()).to_string())),
-        Ok(None) => Ok(problem(404, "dead letter not found")),
+        Ok(None) => Ok(no_letter(id)),
         Err(fault) => Ok(failed(&fault)),
     }
 }
@@ -305,8 +317,12 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
     {
         return Ok(problem(409, why));
     }
-    if page.letters.is_empty() && !matches!(order.wanted, LetterWanted::Fitting(_)) {
-        return Ok(problem(404, "dead letter not found"));
+    if page.letters.is_empty() {
+        match &order.wanted {
+            LetterWanted::One(id) => return Ok(no_letter(*id)),
+            LetterWanted::These(_) => return Ok(problem(404, "there is no such dead letter")),
+            LetterWanted::Fitting(_) => {}
+        }
     }
     if order.is_dry {
         let shown: Vec<Value> = page.letters.iter().map(preview).collect();
@@ -342,6 +358,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
 async fn redrive_all(
     app: &App,
     letters: Vec<DeadLetter>,
+    is_edited: bool,
 ) -> (Vec<(u64, Redriven)>, Option<Overloaded>) {
     let mut results = Vec::with_capacity(letters.len());
     let mut letters = letters.into_iter();
@@ -365,7 +382,6 @@ async fn redrive_all(
                 Err(unavailable) => failure = Some(unavailable),
             }
         }
-    is_edited: bool,
         if failure.is_some() {
             return (results, failure);
         }
@@ -401,7 +417,7 @@ fn result(id: u64, redriven: &Redriven) -> Value {
 
 fn single(id: u64, redriven: &Redriven) -> Response {
     match redriven {
-        Redriven::Gone => problem(404, "dead letter not found"),
+        Redriven::Gone => no_letter(id),
         Redriven::Untried(reason) => problem(409, reason),
         tried => json_text(result(id, tried).to_string()),
     }
@@ -409,14 +425,15 @@ fn single(id: u64, redriven: &Redriven) -> Response {
 
 pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     let app = request.state();
-    let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
-        return Ok(problem(404, "dead letter not found"));
+    let id = match id_in(&request) {
+        Ok(id) => id,
+        Err(missing) => return Ok(missing),
     };
     let known = match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(known) => known,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let Some(letter) = known else { return Ok(problem(404, "dead letter not found")) };
+    let Some(letter) = known else { return Ok(no_letter(id)) };
     if let Err(fault) = app.engine.store.submit(vec![StoreEntry::DropLetter { id }]).await {
         return Ok(failed(&fault));
     }
