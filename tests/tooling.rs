@@ -69,6 +69,11 @@ fn the_manual_has_a_page_for_the_program_and_for_each_command() {
         assert!(page.output.contains(&title), "{command}:\n{}", page.output);
         assert!(page.output.contains(&format!("\n\\fBengine {command}\\fR ")), "{command}");
     }
+    let list = run(&["man", "dlq", "list"]).output;
+    assert!(list.contains("engine\\-dlq\\-list"), "{list}");
+    for name in ["dlq list", "engine-dlq-list"] {
+        assert_eq!(run(&["man", name]).output, list, "{name}");
+    }
     assert!(run(&["man", "fmt"]).output.contains("\n\\fB\\-\\-diff\\fR\n"));
 }
 

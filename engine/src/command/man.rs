@@ -8,10 +8,12 @@ use clap_mangen::Man;
 #[derive(Debug, Args)]
 #[command(after_help = r#"Examples:
   engine man | man -l -
-  engine man run | man -l -"#)]
+  engine man run | man -l -
+  engine man dlq list | man -l -"#)]
 pub(super) struct ManArgs {
-    /// The command; without one, the page of the whole program.
-    command: Option<String>,
+    /// The command, such as `run` or `dlq list`; without one, the page of the whole program.
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 /// Prints the page for `man`; the exit code.
@@ -19,15 +21,19 @@ pub(super) fn man(args: &ManArgs) -> u8 {
     let mut line = Line::command().disable_help_subcommand(true);
     // Names such as `engine-fmt`, which the pages refer to, are given when it is built.
     line.build();
-    match args.command.as_deref() {
-        None => print(line),
-        Some(name) => match line.find_subcommand(name) {
-            Some(command) => print(command.clone()),
-            None => {
-                terminal::to_terminal(&format!("engine: there is no command `{name}`\n"));
-                2
-            }
-        },
+    let name = args.command.join(" ");
+    // Pages refer to each other as `engine-dlq-list`.
+    let words = name.strip_prefix("engine-").unwrap_or(&name).split([' ', '-']);
+    let mut found = Some(&line);
+    for word in words.filter(|word| !word.is_empty()) {
+        found = found.and_then(|command| command.find_subcommand(word));
+    }
+    match found.cloned() {
+        Some(command) => print(command),
+        None => {
+            terminal::to_terminal(&format!("engine: there is no command `{name}`\n"));
+            2
+        }
     }
 }
 
