@@ -82,6 +82,14 @@ fn without_an_engine_a_command_says_what_to_do() {
         "--url must not contain a name or password; use --token env:NAME",
     );
     says(
+        &["events", "--url", ""],
+        "--url names no host; write an address such as http://127.0.0.1:8600",
+    );
+    says(
+        &["events", "--token", "env:"],
+        "--token names nothing; write `--token env:NAME` or `--token file:PATH`",
+    );
+    says(
         &["events", "--file", "no.kdl"],
         "cannot read no.kdl: there is no such file; `engine new NAME` begins a pipeline",
     );

@@ -39,6 +39,10 @@ fn given(url: &str) -> Result<String, ClientFault> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let authority =
         url.split("://").nth(1).and_then(|part| part.split('/').next()).unwrap_or_default();
+    if authority.is_empty() {
+        let reason = format!("--url names no host; write an address such as {USUAL}");
+        return Err(ClientFault::new(reason));
+    }
     if authority.contains('@') {
         let reason = "--url must not contain a name or password; use --token env:NAME";
         return Err(ClientFault::new(reason));

@@ -10,6 +10,11 @@ const TOKEN_MAX: u64 = 64 << 10;
 /// parentheses of a pipeline file are read too.
 pub(crate) fn token_at(place: &str) -> Result<String, String> {
     let token = match place.split_once([':', ')']) {
+        Some(("env" | "(env" | "file" | "(file", "")) => {
+            return Err(
+                "--token names nothing; write `--token env:NAME` or `--token file:PATH`".to_owned()
+            );
+        }
         Some(("env" | "(env", name)) => {
             std::env::var(name).map_err(|_| format!("`{name}` is not set"))?
         }
@@ -45,6 +50,9 @@ mod tests {
         assert_eq!(at("file:"), Err("the token is empty".to_owned()));
         std::fs::write(&path, "s3\ncret").unwrap();
         assert!(!at("file:").unwrap_err().contains("cret\""));
+        for empty in ["env:", "file:"] {
+            assert!(token_at(empty).unwrap_err().starts_with("--token names nothing"));
+        }
         assert_eq!(token_at("env:NO_SUCH"), Err("`NO_SUCH` is not set".to_owned()));
         for given in ["s3cret", "http://s3cret", ""] {
             let told = token_at(given).unwrap_err();
