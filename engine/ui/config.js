@@ -36,7 +36,7 @@ function standing({ config, generation, loaded, diagnostics, stale_since: since 
   }
   return [
     element("p", { class: "note bad" },
-      "The file on disk has not been usable since ", moment(since), ` (${distance(since)}); `,
+      "The file on disk could not be applied since ", moment(since), ` (${distance(since)}); `,
       `generation ${generation} keeps running.`),
     code("What is wrong", diagnostics),
   ];

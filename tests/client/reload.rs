@@ -18,9 +18,11 @@ fn a_reload_is_over_when_the_command_ends_and_says_what_it_came_to() {
     write(&PIPELINE.replace("enrich set", "enrich sett"));
     let answer = site.run(&["reload"]);
     assert_eq!((answer.code, &*answer.output), (1, ""));
-    for part in
-        ["E0012", "did you mean `set`?", "\n\nthe file is not valid; generation 2 still runs\n"]
-    {
+    for part in [
+        "E0012",
+        "did you mean `set`?",
+        "\n\nthe file could not be applied; generation 2 still runs\n",
+    ] {
         assert!(answer.error.contains(part), "{}", answer.error);
     }
     write(&PIPELINE.replace("text\"", "said\""));

@@ -16,7 +16,7 @@ const LINE_MAX: usize = 4096;
 
 A running engine reloads by itself when its file changes; this is for `--watch off`, for a secret
 that has changed, and for scripts that have to know the outcome.
-The exit code is 1 if the file is not valid."#)]
+The exit code is 1 if the file could not be applied."#)]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
     engine: EngineArgs,
@@ -45,7 +45,7 @@ fn ask(args: &ReloadArgs) -> Result<bool, ClientFault> {
         let findings: Vec<String> = findings.map(|finding| printable(finding, LINE_MAX)).collect();
         let findings = findings.join("\n");
         terminal::to_terminal(&format!(
-            "{}\n\nthe file is not valid; generation {generation} still runs\n",
+            "{}\n\nthe file could not be applied; generation {generation} still runs\n",
             findings.trim_end()
         ));
     }
