@@ -265,10 +265,13 @@ impl Front {
         Reply::empty(204).with("set-cookie", self.cookie(request, None))
     }
 
-    /// The browser's own page says in `Origin` whether it came encrypted, also through a proxy.
+    /// The browser's own page says in `Origin` whether it came encrypted, also through a proxy. Who
+    /// asks by the name of the public URL comes as that says.
     fn cookie(&self, request: &Request<'_>, session: Option<&str>) -> String {
-        let is_encrypted =
-            request.header("origin").is_some_and(|header| header.starts_with("https:"));
+        let host = request.head().host();
+        let is_encrypted = self.app.is_tls()
+            || self.app.state.hosts.get().is_public_https(host)
+            || request.header("origin").is_some_and(|header| header.starts_with("https:"));
         sessions::set_cookie(&self.app.cookie_name(), session, is_encrypted)
     }
 

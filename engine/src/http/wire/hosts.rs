@@ -62,6 +62,13 @@ impl Hosts {
                 .is_some_and(|address| local.is_some_and(|own| own.to_canonical() == address))
     }
 
+    /// Whether this is the host of the public URL, and that is `https`.
+    pub(crate) fn is_public_https(&self, authority: Option<&str>) -> bool {
+        let asked = authority.and_then(ServedHost::parse);
+        let public = self.public.as_ref().filter(|public| public.is_https);
+        asked.zip(public).is_some_and(|(asked, public)| public.host.is_same_host(&asked))
+    }
+
     /// Whether a page with this `Origin` came from us: from the public URL, or from the host that
     /// the request is addressed to.
     ///
@@ -112,6 +119,16 @@ mod tests {
     fn hosts(served: &[&str], public_url: Option<&str>) -> Hosts {
         let host = |text: &&str| ServedHost::parse(text).expect("a host");
         Hosts::new(served.iter().map(host).collect(), public_url)
+    }
+
+    #[test]
+    fn a_cookie_of_a_public_https_url_is_for_https_only() {
+        let is_https = |url, host: &str| hosts(&[], Some(url)).is_public_https(Some(host));
+        assert!(is_https("https://home.example", "home.example"));
+        assert!(is_https("https://home.example/engine", "home.example:443"));
+        assert!(!is_https("https://home.example", "127.0.0.1:8600"), "past the proxy");
+        assert!(!is_https("http://home.example", "home.example"));
+        assert!(!hosts(&[], None).is_public_https(None));
     }
 
     #[test]
