@@ -23,6 +23,7 @@ use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use compiler::plan::SourcePlan;
+use kernel::decode::{self, Unreadable};
 use kernel::env::Pending;
 use language::nearest;
 use serde_json::json;
@@ -154,6 +155,10 @@ impl Front {
         }
         match request.head().method() {
             Method::Get | Method::Head => {
+                let query = request.head().query().unwrap_or_default();
+                if let Err(detail) = paths::check_parameters(paths::STREAM, query) {
+                    return ProblemDetails::new(400, detail).into();
+                }
                 grant::while_allowed(&self.app, request, stream.open(request))
             }
             Method::Options => Reply::empty(204).with("allow", "GET, HEAD, OPTIONS"),
@@ -199,6 +204,10 @@ impl Front {
             }
             _ => {}
         }
+        let query = request.head().query().unwrap_or_default();
+        if let Err(detail) = paths::check_query(path, query) {
+            return ProblemDetails::new(400, detail).into();
+        }
         if path == tap::PATH {
             let reply = tap::open(&self.app.engine, request);
             return grant::while_allowed(&self.app, request, reply);
@@ -207,6 +216,11 @@ impl Front {
             Ok(body) => body,
             Err(error) => return error.into(),
         };
+        if method == Method::Post
+            && let Err(detail) = check_json(&body)
+        {
+            return ProblemDetails::new(400, detail).into();
+        }
         let _query = match self.app.queries.enter(path).await {
             Ok(permit) => permit,
             Err(problem) => return problem.into(),
@@ -337,6 +351,18 @@ impl Service for Front {
 fn is_json(request: &Request<'_>) -> bool {
     let kind = request.header("content-type").and_then(|header| header.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A body is read as events are: without a name that is given twice, of which one would be lost.
+fn check_json(body: &[u8]) -> Result<(), String> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    match decode::parse(body) {
+        Ok(_) => Ok(()),
+        Err(Unreadable::NotJson(reason)) => Err(format!("the body is not JSON: {reason}")),
+        Err(Unreadable::Refused(reason)) => Err(format!("the body cannot be read: {reason}")),
+    }
 }
 
 fn wrong_method(method: Method, methods: &[&str]) -> Reply {

@@ -1,6 +1,9 @@
 //! The paths of the router: their methods, for answers about wrong ones, and what they are for, for
 //! the description that programs read.
 
+use crate::http::query;
+use language::nearest;
+
 const READ: &[&str] = &["GET", "HEAD", "OPTIONS"];
 
 /// A path of the router.
@@ -56,7 +59,7 @@ const EVENTS: &[PathParameter] = &[
     CURSOR,
 ];
 
-const STREAM: &[PathParameter] = &[
+pub(super) const STREAM: &[PathParameter] = &[
     any_of("type", "only events of this type"),
     any_of("source", "only events from this source"),
     any_of("priority", "only events of this priority: low, normal, high or critical"),
@@ -242,6 +245,50 @@ pub(super) const PATHS: &[PathRow] = &[
 
 /// The methods that the router takes at a path; `None` where there is nothing.
 pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
+    row_of(path).map(|row| row.methods)
+}
+
+/// Paths that take any query: browsers and probes call them with what others put there.
+const ANY_QUERY: [&str; 5] = ["/", "/healthz", "/readyz", "/metrics", "/api/page/:file"];
+
+/// Refuses a query with a parameter that the path does not have, or that is given twice.
+pub(super) fn check_query(path: &str, query: &str) -> Result<(), String> {
+    match row_of(path) {
+        Some(row) if !ANY_QUERY.contains(&row.path) => check_parameters(row.parameters, query),
+        _ => Ok(()),
+    }
+}
+
+/// The same for a path with these parameters.
+pub(super) fn check_parameters(known: &[PathParameter], query: &str) -> Result<(), String> {
+    let pairs = query::pairs(query).ok_or("the query is not percent-encoded text")?;
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, _) in &pairs {
+        let Some(parameter) = known.iter().find(|known| known.name == name) else {
+            return Err(unknown_parameter(name, known));
+        };
+        if !parameter.is_list && seen.contains(&parameter.name) {
+            return Err(format!("`{name}` is given twice; give it once"));
+        }
+        seen.push(parameter.name);
+    }
+    Ok(())
+}
+
+fn unknown_parameter(name: &str, known: &[PathParameter]) -> String {
+    let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+    match (nearest(name, names.iter().copied()), &*names) {
+        (Some(meant), _) => format!("`{name}` is not a parameter; did you mean `{meant}`?"),
+        (None, []) => format!("`{name}` is not a parameter; this path has none"),
+        (None, [only]) => format!("`{name}` is not a parameter; the only one is {only}"),
+        (None, [names @ .., last]) => {
+            let names = names.join(", ");
+            format!("`{name}` is not a parameter; the parameters are {names} and {last}")
+        }
+    }
+}
+
+fn row_of(path: &str) -> Option<&'static PathRow> {
     let fits = |row: &str| {
         let mut parts = path.split('/');
         for wanted in row.split('/') {
@@ -254,7 +301,7 @@ pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
         }
         parts.next().is_none()
     };
-    PATHS.iter().find(|path| fits(path.path)).map(|path| path.methods)
+    PATHS.iter().find(|row| fits(row.path))
 }
 
 /// Every path of the router that has no changing part and is of use to somebody.
@@ -286,6 +333,29 @@ mod tests {
         ] {
             let found = methods_of(path).map(|it| it.join(", "));
             assert_eq!(found.as_deref(), methods, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_has_what_its_path_knows_and_nothing_twice() {
+        for (path, query, told) in [
+            ("/api/audit", "", ""),
+            ("/api/audit", "x=1", "`x` is not a parameter; this path has none"),
+            ("/api/retention", "x=1", "`x` is not a parameter; this path has none"),
+            ("/api/dead-letters/7", "x", "`x` is not a parameter; this path has none"),
+            ("/api/events/a/b", "x=1", "`x` is not a parameter; the only one is source"),
+            ("/api/tap", "x=1", "`x` is not a parameter; the parameters are stage and at"),
+            ("/api/events", "typ=ring", "`typ` is not a parameter; did you mean `type`?"),
+            ("/api/events", "type=a&type=b&limit=1", ""),
+            ("/api/events", "limit=1&limit=2", "`limit` is given twice; give it once"),
+            ("/api/events", "limit=%f", "the query is not percent-encoded text"),
+            ("/metrics", "x=1&x=2", ""),
+            ("/healthz", "x", ""),
+            ("/readyz", "x", ""),
+            ("/", "x", ""),
+        ] {
+            let found = check_query(path, query).err().unwrap_or_default();
+            assert_eq!(found, told, "{path}?{query}");
         }
     }
 }
