@@ -11,7 +11,7 @@ mod unknown;
 pub use scalars::{as_name, is_name, is_socket, other_level};
 
 use super::offsets::{entry_span, is_bare, name_span, value_span};
-use super::table::{Arg, Arity, KindRow, NodeRow, Prop};
+use super::table::{Arg, Arity, KindRow, NodeRow, Prop, ValueKind};
 use super::value;
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::nearest;
@@ -506,8 +506,17 @@ fn missing_help(row: &NodeRow) -> String {
     match row.name {
         "pipeline" => "begin the file with `pipeline NAME schema-version=1`".to_owned(),
         "expect" => "add `expect sink=NAME count=1`, or another expected result".to_owned(),
-        _ => format!("add `{}` — {}", short_usage(row), row.note),
+        _ => {
+            let written = with_duration(row).map_or_else(|| short_usage(row), str::to_owned);
+            format!("add `{written}` — {}", row.note)
+        }
     }
+}
+
+/// The shortest example of a node that takes a duration: one made up would be taken as advice.
+fn with_duration(row: &NodeRow) -> Option<&'static str> {
+    let has_duration = row.args.iter().any(|arg| matches!(arg.ty, ValueKind::Duration(..)));
+    row.examples.iter().copied().filter(|_| has_duration).min_by_key(|example| example.len())
 }
 
 /// Most properties that may be left out and are shown all the same.
