@@ -284,9 +284,13 @@ impl<'a> IntakeReading<'a> {
         if self.wrong.iter().any(|it| it.instance == instance) {
             return;
         }
-        let message = message.into();
-        let schema = "map".to_owned();
-        self.wrong.push(Violation { instance: instance.to_owned(), schema, message });
+        self.add_violation(instance, "map", message.into());
+    }
+
+    /// `schema` is what it violates.
+    fn add_violation(&mut self, instance: &str, schema: &str, message: String) {
+        let (instance, schema) = (instance.to_owned(), schema.to_owned());
+        self.wrong.push(Violation { instance, schema, message });
     }
 
     /// A text that must not be empty; `own` is where it stands when `map` says nothing.
@@ -478,8 +482,10 @@ impl<'a> IntakeReading<'a> {
             }
             let scope = Scope::of(event, self.incoming.received);
             let holds = rule.check.value.eval(&scope);
-            if matches!(holds, Val::Bool(false)) {
-                self.complain(&rule.at, rule.message.clone());
+            let is_told = self.wrong.iter().any(|it| it.instance == rule.at);
+            if matches!(holds, Val::Bool(false)) && !is_told {
+                let text = rule.check.value.text();
+                self.add_violation(&rule.at, text, rule.message.clone());
             }
         }
     }
