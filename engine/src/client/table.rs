@@ -131,19 +131,22 @@ fn columns_of(letter: char) -> usize {
     letter.width().unwrap_or_default()
 }
 
-/// One row of comma-separated values (RFC 4180). On a terminal, what it would obey is escaped; a
-/// program gets the texts as they are.
+/// One row of comma-separated values (RFC 4180). What a terminal would obey is escaped, but for the
+/// lines of a text: a file is shown on a terminal too.
 pub(crate) fn csv_row(cells: &[String]) -> String {
-    let is_shown = terminal::is_output_terminal();
-    let cells = cells.iter().map(|cell| csv_cell(cell, is_shown));
+    let cells = cells.iter().map(|cell| csv_cell(cell));
     cells.collect::<Vec<_>>().join(",") + "\n"
 }
 
-fn csv_cell(text: &str, is_shown: bool) -> String {
-    let text = match is_shown && text.chars().any(is_unprintable) {
-        true => printable(text, usize::MAX),
-        false => text.to_owned(),
-    };
+fn csv_cell(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_unprintable(letter) && !matches!(letter, '\n' | '\t') {
+            true => escaped.extend(letter.escape_unicode()),
+            false => escaped.push(letter),
+        }
+    }
+    let text = escaped;
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
@@ -200,8 +203,8 @@ mod tests {
     #[test]
     fn values_of_a_row_are_quoted_where_they_must_be() {
         let cells = ["a", "b,c", "d\"e", "f\ng", ""].map(str::to_owned);
-        let row: Vec<String> = cells.iter().map(|cell| csv_cell(cell, false)).collect();
+        let row: Vec<String> = cells.iter().map(|cell| csv_cell(cell)).collect();
         assert_eq!(row.join(","), "a,\"b,c\",\"d\"\"e\",\"f\ng\",");
-        assert_eq!(csv_cell("\u{1b}[2J", true), "\\u{1b}[2J");
+        assert_eq!(csv_cell("\u{1b}[2J\ta\rb"), "\\u{1b}[2J\ta\\u{d}b");
     }
 }
