@@ -31,7 +31,7 @@ mod test;
 mod top;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 pub use help::{show, words};
@@ -113,6 +113,15 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Print a manual page.
     Man(man::ManArgs),
+}
+
+/// How a command prints what it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ChangeFormat {
+    /// In words.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// A folder that is there, from the command line.

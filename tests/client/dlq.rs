@@ -117,6 +117,9 @@ ID  WHAT      STAGE     EVENT  REASON
     assert_eq!((answer.code, &*answer.output), (0, table));
     assert_eq!(answer.error, "2 dead letters would be redriven\n");
     assert_eq!(letters(&site).len(), 3);
+    let answer = site.run(&["dlq", "redrive", "1", "--format", "json"]);
+    let body: Value = serde_json::from_str(&answer.output).expect("it is JSON");
+    assert_eq!((answer.code, &body["kept"], &body["results"][0]["id"]), (1, &1.into(), &1.into()));
     let kept = "1 kept: /type: an event needs a type\n2 kept: /type: an event needs a type\n";
     let answer = site.run(&["dlq", "redrive", "--what", "rejected"]);
     assert_eq!((answer.code, &*answer.output), (1, kept));
@@ -149,6 +152,8 @@ fn letters_are_dropped_one_by_one_or_by_a_filter() {
     let answer = site.run(&["dlq", "drop", "--all"]);
     assert_eq!((answer.code, &*answer.output), (0, "2 dropped\n3 dropped\n"));
     assert_eq!((&*answer.error, letters(&site).len()), ("2 dead letters dropped\n", 0));
+    let answer = site.run(&["dlq", "drop", "--all", "--format", "json"]);
+    assert_eq!(answer.output, "{\n  \"dropped\": []\n}\n");
 }
 
 #[test]

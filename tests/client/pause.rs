@@ -36,6 +36,9 @@ fn what_is_paused_waits_until_it_is_resumed() {
     assert!(top.contains("paused: lines\n"), "{top}");
     site.prints(&["resume", "lines"], "lines is resumed; 2 deliveries wait\n");
     until("both are sent", || lines(&site) == 3);
+    let json = site.run(&["resume", "lines", "--format", "json"]).output;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!((&json["name"], &json["was_paused"]), (&"lines".into(), &false.into()));
     site.prints(&["resume", "lines"], "lines is not paused\n");
     let top = site.run(&["top", "--once"]).output;
     assert!(!top.contains("paused"), "{top}");

@@ -1,10 +1,11 @@
 //! `engine pause` and `engine resume`: a sink or notifier of a running engine calls nobody for a
 //! while, and its deliveries wait.
 
+use super::ChangeFormat;
 use crate::client::{ClientFault, EngineArgs, EngineClient, ends_at};
 use crate::terminal;
 use clap::Args;
-use kernel::health::printable;
+use kernel::health::{printable, printable_json};
 use serde_json::{Value, json};
 
 /// What is shown of what the engine says, in bytes.
@@ -25,6 +26,9 @@ pub(super) struct PauseArgs {
     /// Resume automatically after this long, from 1s to 31d.
     #[arg(long = "for", value_name = "DURATION")]
     time: Option<String>,
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ChangeFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -39,6 +43,9 @@ With `auth`, the token needs the scope `reload`."#)]
 pub(super) struct ResumeArgs {
     /// The sink or notifier.
     name: String,
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ChangeFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -49,21 +56,19 @@ pub(super) fn pause(args: &PauseArgs) -> u8 {
     if let Some(time) = &args.time {
         order["for"] = json!(time);
     }
-    let said = ask(&args.engine, "/api/pause", &order)
-        .map(|answer| format!("is paused {}{}", ends_at(&answer["paused"]), waiting(&answer)));
-    tell(&args.name, said)
+    let words =
+        |answer: &Value| format!("is paused {}{}", ends_at(&answer["paused"]), waiting(answer));
+    tell(&args.name, ask(&args.engine, "/api/pause", &order), args.format, words)
 }
 
 /// Resumes; the exit code.
 pub(super) fn resume(args: &ResumeArgs) -> u8 {
     let order = json!({ "name": args.name });
-    let said = ask(&args.engine, "/api/resume", &order).map(|answer| {
-        match answer["was_paused"].as_bool() {
-            Some(true) => format!("is resumed{}", waiting(&answer)),
-            _ => "is not paused".to_owned(),
-        }
-    });
-    tell(&args.name, said)
+    let words = |answer: &Value| match answer["was_paused"].as_bool() {
+        Some(true) => format!("is resumed{}", waiting(answer)),
+        _ => "is not paused".to_owned(),
+    };
+    tell(&args.name, ask(&args.engine, "/api/resume", &order), args.format, words)
 }
 
 fn ask(engine: &EngineArgs, path: &str, order: &Value) -> Result<Value, ClientFault> {
@@ -84,13 +89,19 @@ fn waiting(answer: &Value) -> String {
     }
 }
 
-fn tell(name: &str, said: Result<String, ClientFault>) -> u8 {
-    match said {
-        Ok(said) => {
-            let line = printable(&format!("{name} {said}"), LINE_MAX);
-            terminal::to_output(&(line + "\n"));
-            0
-        }
-        Err(fault) => fault.tell(),
-    }
+fn tell(
+    name: &str,
+    answer: Result<Value, ClientFault>,
+    format: ChangeFormat,
+    words: impl Fn(&Value) -> String,
+) -> u8 {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(fault) => return fault.tell(),
+    };
+    terminal::to_output(&match format {
+        ChangeFormat::Text => printable(&format!("{name} {}", words(&answer)), LINE_MAX) + "\n",
+        ChangeFormat::Json => printable_json(format!("{answer:#}\n")),
+    });
+    0
 }

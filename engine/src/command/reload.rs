@@ -1,9 +1,10 @@
 //! `engine reload`: lets a running engine look at its file now, and says what that came to.
 
+use super::ChangeFormat;
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal;
 use clap::Args;
-use kernel::health::printable;
+use kernel::health::{printable, printable_json};
 use serde_json::json;
 
 /// What is shown of a line that the engine says, in bytes.
@@ -18,6 +19,9 @@ A running engine reloads by itself when its file changes; this is for `--watch o
 that has changed, and for scripts that have to know the outcome.
 The exit code is 1 if the file could not be applied."#)]
 pub(super) struct ReloadArgs {
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ChangeFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -35,7 +39,9 @@ fn ask(args: &ReloadArgs) -> Result<bool, ClientFault> {
         return Err(client.no_engine("its response names no generation"));
     };
     let is_valid = answer["config"] == "current";
-    if is_valid {
+    if args.format == ChangeFormat::Json {
+        terminal::to_output(&printable_json(format!("{answer:#}\n")));
+    } else if is_valid {
         let changes = answer["changes"].as_str().filter(|text| !text.is_empty());
         let changes = changes.map_or(String::new(), |changes| format!(": {changes}"));
         let line = printable(&format!("generation {generation} runs{changes}"), LINE_MAX);

@@ -1,11 +1,12 @@
 //! Dead letters that are tried again or deleted, by their numbers or by a filter.
 
+use super::super::ChangeFormat;
 use super::{LetterArgs, TEXT_MAX, each_page, read_letter};
 use crate::client::table::{TableColumn, table};
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal;
 use clap::Args;
-use kernel::health::printable;
+use kernel::health::{printable, printable_json};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -26,11 +27,25 @@ pub(super) struct ChangeArgs {
     /// Only say which letters these are.
     #[arg(long)]
     dry_run: bool,
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ChangeFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 impl ChangeArgs {
+    /// Prints what is for people line by line, or for programs at the end.
+    fn prints(&self, format: ChangeFormat, text: &str) {
+        if self.format == format {
+            terminal::to_output(text);
+        }
+    }
+
+    fn prints_json(&self, body: &Value) {
+        self.prints(ChangeFormat::Json, &printable_json(format!("{body:#}\n")));
+    }
+
     /// The letters are given in one way.
     fn check(&self) -> Result<(), ClientFault> {
         let ways = [!self.ids.is_empty(), !self.filter.given().is_empty(), self.all];
@@ -102,9 +117,11 @@ pub(super) fn redrive(args: &ChangeArgs) -> Result<u8, ClientFault> {
             letters.extend(part.iter().cloned());
         } else {
             taken += part.iter().filter(|it| it["taken"] == true).count();
-            terminal::to_output(&part.iter().map(result).collect::<String>());
+            args.prints(ChangeFormat::Text, &part.iter().map(result).collect::<String>());
+            letters.extend(part.iter().cloned());
         }
         if let Some(reason) = answer["stopped"].as_str() {
+            args.prints_json(&json!({ "stopped": reason, "results": letters }));
             let reason = printable(reason, TEXT_MAX);
             return Err(ClientFault::new(format!("the engine does not accept any more: {reason}")));
         }
@@ -116,11 +133,13 @@ pub(super) fn redrive(args: &ChangeArgs) -> Result<u8, ClientFault> {
     }
     let missing = tell_missing(&args.ids, &seen);
     if args.dry_run {
-        terminal::to_output(&preview(&letters));
+        args.prints(ChangeFormat::Text, &preview(&letters));
+        args.prints_json(&json!({ "dry_run": true, "letters": letters }));
         terminal::to_terminal(&format!("{} would be redriven\n", counted(letters.len())));
         return Ok(u8::from(missing));
     }
     let kept = seen.len() - taken;
+    args.prints_json(&json!({ "redriven": taken, "kept": kept, "results": letters }));
     terminal::to_terminal(&format!("{} redriven, {kept} kept\n", counted(taken)));
     Ok(u8::from(missing || 0 < kept))
 }
@@ -168,7 +187,8 @@ pub(super) fn drop_letters(args: &ChangeArgs) -> Result<u8, ClientFault> {
     let letters = letters(&client, args)?;
     let seen: BTreeSet<u64> = letters.iter().filter_map(|letter| letter["id"].as_u64()).collect();
     if args.dry_run {
-        terminal::to_output(&preview(&letters));
+        args.prints(ChangeFormat::Text, &preview(&letters));
+        args.prints_json(&json!({ "dry_run": true, "letters": letters }));
         let missing = tell_missing(&args.ids, &seen);
         terminal::to_terminal(&format!("{} would be dropped\n", counted(seen.len())));
         return Ok(u8::from(missing));
@@ -178,13 +198,14 @@ pub(super) fn drop_letters(args: &ChangeArgs) -> Result<u8, ClientFault> {
         match client.delete(&format!("/api/dead-letters/{id}")) {
             Ok(()) => {
                 dropped.insert(*id);
-                terminal::to_output(&format!("{id} dropped\n"));
+                args.prints(ChangeFormat::Text, &format!("{id} dropped\n"));
             }
             // Someone else was faster.
             Err(fault) if fault.status == Some(404) => {}
             Err(fault) => return Err(fault),
         }
     }
+    args.prints_json(&json!({ "dropped": dropped }));
     let missing = tell_missing(&args.ids, &seen);
     terminal::to_terminal(&format!("{} dropped\n", counted(dropped.len())));
     Ok(u8::from(missing))
