@@ -134,7 +134,7 @@ ID  WHAT      STAGE     EVENT  REASON
         answer.error,
         "engine: there is no dead letter 99\n2 dead letters redriven, 0 kept\n"
     );
-    site.refused(&["dlq", "redrive", "1"], 1, "engine: there is no such dead letter\n");
+    site.refused(&["dlq", "redrive", "1"], 1, "engine: there is no dead letter 1\n");
     let answer = site.run(&["dlq", "redrive", "--event-id", "none"]);
     assert_eq!((answer.code, &*answer.error), (0, "0 dead letters redriven, 0 kept\n"));
 }

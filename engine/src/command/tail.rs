@@ -60,7 +60,7 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "N", default_value = "0")]
     replay: u32,
     /// Stop after this many events.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<u64>,
     /// The sink to read from. Default: the first one that streams events.
     #[arg(long, value_name = "SINK")]
@@ -70,6 +70,12 @@ pub(super) struct TailArgs {
     format: TailFormat,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+/// A number of events at which to stop.
+fn limit(text: &str) -> Result<u64, String> {
+    let limit = text.parse().ok().filter(|limit| 1 <= *limit);
+    limit.ok_or_else(|| "write a number of events, 1 or more".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -26,6 +26,9 @@ const LIMIT_MAX: usize = 1000;
 /// What a list shows of each body, in bytes; the page of the letter has all of it.
 const SHOWN_MAX: usize = 16 << 10;
 
+/// Numbers that a 404 repeats.
+const IDS_SHOWN: usize = 10;
+
 /// Letters that are tried at the same time.
 const AT_ONCE: usize = 32;
 
@@ -320,7 +323,10 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
     if page.letters.is_empty() {
         match &order.wanted {
             LetterWanted::One(id) => return Ok(no_letter(*id)),
-            LetterWanted::These(_) => return Ok(problem(404, "there is no such dead letter")),
+            LetterWanted::These(ids) => {
+                let ids: Vec<String> = ids.iter().take(IDS_SHOWN).map(u64::to_string).collect();
+                return Ok(no_letter(ids.join(", ")));
+            }
             LetterWanted::Fitting(_) => {}
         }
     }
