@@ -240,3 +240,45 @@ fn what_the_description_lists_is_there_and_takes_its_parameters() {
         }
     }
 }
+
+#[test]
+fn what_a_request_has_too_much_is_refused_everywhere_but_where_probes_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    for path in [
+        "/api/audit",
+        "/api/reloads",
+        "/api/pipeline",
+        "/api/pipeline/graph",
+        "/api/storage",
+        "/api/figures",
+        "/api/retention",
+        "/api/dead-letters/1",
+        "/openapi.json",
+        "/api/stream",
+        "/api/events",
+    ] {
+        let (status, body) = engine.ask("GET", &format!("{path}?colour=red"), b"");
+        let body = String::from_utf8_lossy(&body);
+        assert!(status == 400 && body.contains("`colour` is not a parameter"), "{path}: {body}");
+    }
+    for path in ["/api/events?limit=1", "/api/stream?replay=1", "/api/stats?days=7"] {
+        let name = path.split(['?', '=']).nth(1).expect("a name");
+        let (status, body) = engine.ask("GET", &format!("{path}&{name}=2"), b"");
+        let body = String::from_utf8_lossy(&body);
+        assert!(status == 400 && body.contains("is given twice"), "{path}: {body}");
+    }
+    for path in ["/metrics", "/healthz", "/readyz", "/"] {
+        assert_eq!(
+            engine.ask("GET", &format!("{path}?colour=red&colour=blue"), b"").0,
+            200,
+            "{path}"
+        );
+    }
+    for body in [r#"{"name":"a","name":"b"}"#, "no"] {
+        for path in ["/api/pause", "/api/resume", "/api/reload", "/api/dead-letters/redrive"] {
+            assert_eq!(engine.ask("POST", path, body.as_bytes()).0, 400, "{path} {body}");
+        }
+    }
+    assert_eq!(engine.ask("POST", "/api/reload", b"").0, 200);
+}

@@ -101,6 +101,8 @@ fn a_running_engine_says_how_it_is() {
     let answer = run(site.folder.path(), &quick, "");
     assert_eq!((answer.code, &*answer.output, &*answer.error), (0, "ready\n", ""));
     site.prints(&["doctor", "--quick", "--quiet"], "");
+    let json = "{\n  \"format_version\": \"1.0\",\n  \"ready\": true,\n  \"reasons\": []\n}\n";
+    site.prints(&["doctor", "--quick", "--format", "json"], json);
     site.prints(&["pause", "lines"], "lines is paused until it is resumed\n");
     let paused = "warning lines is paused until it is resumed: its deliveries wait; \
                   `engine resume lines` ends it";
@@ -119,6 +121,10 @@ fn a_running_engine_says_how_it_is() {
     let answer = run(site.folder.path(), &quick, "");
     assert_eq!((answer.code, &*answer.output), (1, ""));
     assert!(answer.error.starts_with("engine: no engine runs pipelines/home.kdl, "));
+    let answer = run(site.folder.path(), &[&quick[..], &["--format", "json"]].concat(), "");
+    let body: Value = serde_json::from_str(&answer.output).expect("it is JSON");
+    assert_eq!((answer.code, &body["ready"], &*answer.error), (1, &false.into(), ""));
+    assert_eq!(body["reasons"].as_array().map(Vec::len), Some(1), "{body}");
     let answer = run(site.folder.path(), &["doctor", "--quick", "--url", &site.engine.address], "");
     assert_eq!(answer.code, 1);
     assert!(answer.error.contains("Connection refused"), "{}", answer.error);

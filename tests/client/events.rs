@@ -314,3 +314,17 @@ fn words_are_refused_where_the_store_does_not_search() {
     let answer = site.run(&["events", "--search", "parcel"]);
     assert_eq!((&*answer.output, &*answer.error), ("", error));
 }
+
+#[test]
+fn what_a_program_reads_is_not_cut() {
+    let site = Site::start();
+    let id = "x".repeat(150);
+    site.post(&format!(r#"{{"id":"{id}","type":"ring","door":"front"}}"#));
+    site.settled(&id);
+    let url = format!("http://{}", site.engine.address);
+    let mut list = super::command(site.folder.path(), &["events", "--url", &url]);
+    let listed = list.env_remove("COLUMNS").output().expect("it ends").stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    assert!(listed.contains(&id), "{listed}");
+    assert!(!site.run(&["events"]).output.contains(&id), "with COLUMNS it is");
+}

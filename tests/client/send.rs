@@ -224,6 +224,8 @@ validate {
         "engine: the message is rejected: 2 parts of the event are not valid\n  \
          /data/n: n must be at most 1\n  /data: t must not be x\n",
     );
+    let (_, rejected) = site.engine.post(r#"{"id":"v","type":"ring","data":{"n":2}}"#);
+    assert_eq!(rejected["errors"][0]["schema"], "data.n <= 1", "{rejected}");
     site.prints(&["send", "ring", r#"{"id":"w"}"#], "accepted w, number 1\n");
     site.refused(
         &["send", "ring", r#"{"id":"w","data":{"n":0}}"#],
