@@ -229,7 +229,7 @@ pub fn key_of(key: &Expr, scope: &Scope<'_>) -> Option<String> {
     }
     Some(shortened(match value {
         Val::Text(text) => text.into_owned(),
-        value => value.text(),
+        value => value.identity(),
     }))
 }
 

@@ -113,7 +113,7 @@ fn key_of(cache: &AnswerCache, stage: &OpenStage, event: &Event, env: &Env) -> O
         (Some(key), _) => {
             let scope = Scope::of(event, env.clock.wall());
             let value = key.value.eval(&scope);
-            (!value.is_null()).then(|| value.text())
+            (!value.is_null()).then(|| value.identity())
         }
         (None, Enricher::Remote(remote)) => remote.question(event),
         (None, Enricher::Local(_) | Enricher::Memory(_)) => None,

@@ -631,7 +631,11 @@ pub(super) fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> New
         };
         // A null key is told apart from nothing: it bypasses the cooldown.
         let time = scope.event?.counts_at();
-        (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: cooldown.window })
+        (!key.is_null()).then(|| CooldownClaim {
+            key: key.identity(),
+            time,
+            window: cooldown.window,
+        })
     });
     let traits = notifier.map(|it| DeliveryTraits {
         fallbacks: relays::of_full(plan, it, scope),

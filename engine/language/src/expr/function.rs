@@ -918,7 +918,7 @@ fn hash<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
         return Val::Null;
     }
     let mut hasher = SipHasher13::new();
-    hasher.write(values[0].text().as_bytes());
+    hasher.write(values[0].identity().as_bytes());
     owned(format!("{:016x}", hasher.finish()))
 }
 

@@ -163,8 +163,23 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// The text that tells this value from others, as keys, hashes and cached answers do: values
+    /// of one type that are equal have the same one, at every depth (`1` and `1.0`, `[0]` and
+    /// `[-0.0]`).
+    ///
+    /// Stores keep it, so it must stay what it is: [`Val::text`], but for numbers that can be
+    /// written in several ways.
+    pub fn identity(&self) -> String {
+        match self {
+            Val::Float(it) => float_identity(*it),
+            Val::Json(it) => json_identity(it).to_string(),
+            Val::Owned(it) => json_identity(it).to_string(),
+            other => other.text(),
+        }
+    }
+
     /// Equality: numbers by value, times with RFC 3339 text as times, else by type and value.
-    pub(super) fn equals(&self, other: &Val<'_>) -> bool {
+    pub fn equals(&self, other: &Val<'_>) -> bool {
         match (self, other) {
             (Val::Null, Val::Null) => true,
             (Val::Bool(a), Val::Bool(b)) => a == b,
@@ -236,9 +251,31 @@ fn json_equals(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// The shortest text that reads back as the same: `21`, `0.1`, `1e300`.
+/// With all of its digits where it is whole, as a whole number of any length has them.
+fn float_identity(value: f64) -> String {
+    match value.fract() == 0.0 {
+        true => format!("{:.0}", value + 0.0),
+        false => float_text(value),
+    }
+}
+
+/// With each number in its one form. A map is in the order of its keys already.
+fn json_identity(value: &Value) -> Value {
+    match value {
+        Value::Number(it) => {
+            Val::from_number(it).identity().parse().map_or_else(|_| value.clone(), Value::Number)
+        }
+        Value::Array(items) => items.iter().map(json_identity).collect(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.clone(), json_identity(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// The shortest text that reads back as the same: `21`, `0.1`, `1e300`; there is one zero.
 fn float_text(value: f64) -> String {
-    let text = format!("{value:?}");
+    let text = format!("{:?}", value + 0.0);
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
