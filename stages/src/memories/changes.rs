@@ -5,7 +5,7 @@ use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::Timestamp;
-use language::expr::{Expr, Roots, Scope};
+use language::expr::{Expr, Roots, Scope, Val};
 use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use serde_json::Value;
 use store::Moment;
@@ -93,16 +93,21 @@ impl Remember for Changes {
 
 impl Changes {
     fn differs(&self, last: &Value, value: &Value) -> bool {
-        match (last.as_f64(), value.as_f64()) {
+        let step = self.0.step;
+        let (Some(from), Some(to), true) = (last.as_f64(), value.as_f64(), 0.0 < step) else {
+            return !Val::from_json(last).equals(&Val::from_json(value));
+        };
+        match (whole_of(last), whole_of(value)) {
+            (Some(from), Some(to)) => step <= from.abs_diff(to) as f64,
             // Rounding must not make a difference of exactly one step too small.
-            (Some(last), Some(value)) if 0.0 < self.0.step => {
-                let rounding = f64::EPSILON * last.abs().max(value.abs());
-                self.0.step <= (value - last).abs() + rounding
-            }
-            (Some(last), Some(value)) => last != value,
-            _ => last != value,
+            _ => step <= (to - from).abs() + f64::EPSILON * from.abs().max(to.abs()),
         }
     }
+}
+
+/// A whole number, of which a `f64` may not have all digits.
+fn whole_of(value: &Value) -> Option<i128> {
+    value.as_number()?.as_str().parse().ok()
 }
 
 #[cfg(test)]
@@ -126,6 +131,20 @@ mod tests {
         let passes = [true, false, true, true, false, true];
         check("value \"data.v\"", &rows.into_iter().zip(passes).collect::<Vec<_>>());
         check("value \"data.v\"", &[(json!(1), true), (json!(1.0), false), (json!("1"), true)]);
+        let nested = [(json!([1, { "a": 0 }]), true), (json!([1.0, { "a": -0.0 }]), false)];
+        check("value \"data.v\"", &nested);
+    }
+
+    #[test]
+    fn every_digit_of_a_whole_number_counts() {
+        let rows = [
+            (json!(9_007_199_254_740_993_u64), true),
+            (json!(9_007_199_254_740_992_u64), true),
+            (json!(9_007_199_254_740_992_u64), false),
+        ];
+        check("value \"data.v\"", &rows);
+        check("value \"data.v\"\nby 1", &rows);
+        check("value \"data.v\"\nby 2", &[rows[0].clone(), (rows[1].0.clone(), false)]);
     }
 
     #[test]

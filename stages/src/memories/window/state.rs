@@ -1,8 +1,9 @@
 //! What is kept of the values of many events: as little as their aggregate needs.
 
-use language::expr::Aggregate;
+use language::expr::{Aggregate, Val};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// The most values that `distinct` keeps.
@@ -19,10 +20,10 @@ const ACCURACY: f64 = 0.01;
 pub(super) enum AggregateState {
     /// How many.
     Count(u64),
-    /// Sum, and how many.
-    Sum(f64, u64),
+    /// Sum, and how many. `None` where it is beyond every number.
+    Sum(Option<Number>, u64),
     /// The least or the greatest.
-    Extreme(Option<f64>),
+    Extreme(Option<Number>),
     /// How many, mean, and the sum of squares of what differs from it: Welford's method, put
     /// together after Chan, Golub and LeVeque.
     Spread(u64, f64, f64),
@@ -49,7 +50,7 @@ impl AggregateState {
     pub(super) fn empty(aggregate: Aggregate) -> Self {
         match aggregate {
             Aggregate::Count => AggregateState::Count(0),
-            Aggregate::Sum | Aggregate::Avg => AggregateState::Sum(0.0, 0),
+            Aggregate::Sum | Aggregate::Avg => AggregateState::Sum(Some(0.into()), 0),
             Aggregate::Min | Aggregate::Max => AggregateState::Extreme(None),
             Aggregate::Stddev => AggregateState::Spread(0, 0.0, 0.0),
             Aggregate::P50 | Aggregate::P95 => AggregateState::Exact(Vec::new()),
@@ -62,11 +63,11 @@ impl AggregateState {
     pub(super) fn add(&mut self, aggregate: Aggregate, value: &Value, time: i64) {
         match (self, value.as_f64()) {
             (AggregateState::Count(count), _) => *count += 1,
-            (AggregateState::Sum(sum, count), Some(number)) => {
-                (*sum, *count) = (*sum + number, *count + 1);
+            (state @ AggregateState::Sum(..), Some(_)) => {
+                state.merge(aggregate, AggregateState::Sum(value.as_number().cloned(), 1));
             }
-            (AggregateState::Extreme(known), Some(number)) => {
-                *known = Some(known.map_or(number, |it| extreme(aggregate, it, number)));
+            (state @ AggregateState::Extreme(_), Some(_)) => {
+                state.merge(aggregate, AggregateState::Extreme(value.as_number().cloned()));
             }
             (state @ AggregateState::Spread(..), Some(number)) => {
                 state.merge(aggregate, AggregateState::Spread(1, number, 0.0));
@@ -87,10 +88,11 @@ impl AggregateState {
         match (&mut *self, other) {
             (AggregateState::Count(count), AggregateState::Count(more)) => *count += more,
             (AggregateState::Sum(sum, count), AggregateState::Sum(more, others)) => {
-                (*sum, *count) = (*sum + more, *count + others);
+                *sum = sum.take().zip(more).and_then(|(sum, more)| added(&sum, &more));
+                *count += others;
             }
             (AggregateState::Extreme(known), AggregateState::Extreme(other)) => {
-                *known = match (*known, other) {
+                *known = match (known.take(), other) {
                     (Some(one), Some(other)) => Some(extreme(aggregate, one, other)),
                     (one, other) => one.or(other),
                 };
@@ -145,10 +147,13 @@ impl AggregateState {
     pub(super) fn value(&self, aggregate: Aggregate) -> Value {
         match self {
             AggregateState::Count(count) => Value::from(*count),
-            AggregateState::Sum(sum, _) if aggregate == Aggregate::Sum => number(*sum),
+            AggregateState::Sum(sum, _) if aggregate == Aggregate::Sum => written(sum.as_ref()),
             AggregateState::Sum(_, 0) | AggregateState::Spread(0, ..) => Value::Null,
-            AggregateState::Sum(sum, count) => number(sum / *count as f64),
-            AggregateState::Extreme(known) => known.map_or(Value::Null, number),
+            AggregateState::Sum(sum, count) => {
+                let sum = sum.as_ref().and_then(Number::as_f64);
+                sum.map_or(Value::Null, |sum| number(sum / *count as f64))
+            }
+            AggregateState::Extreme(known) => written(known.as_ref()),
             AggregateState::Spread(count, _, squares) => number((squares / *count as f64).sqrt()),
             AggregateState::Exact(numbers) => {
                 let mut sorted = numbers.clone();
@@ -165,9 +170,32 @@ impl AggregateState {
     }
 }
 
-fn extreme(aggregate: Aggregate, one: f64, other: f64) -> f64 {
-    if aggregate == Aggregate::Min { one.min(other) } else { one.max(other) }
+fn extreme(aggregate: Aggregate, one: Number, other: Number) -> Number {
+    let wanted = if aggregate == Aggregate::Min { Ordering::Less } else { Ordering::Greater };
+    let order = match (whole_of(&one), whole_of(&other)) {
+        (Some(one), Some(other)) => Some(other.cmp(&one)),
+        _ => other.as_f64().partial_cmp(&one.as_f64()),
+    };
+    if order == Some(wanted) { other } else { one }
 }
+
+/// The sum: exact as long as there is no fraction. `None` where no number is as large.
+fn added(one: &Number, other: &Number) -> Option<Number> {
+    let whole = whole_of(one).zip(whole_of(other));
+    match whole.and_then(|(one, other)| one.checked_add(other)) {
+        Some(sum) => Number::from_i128(sum),
+        None => Number::from_f64(one.as_f64()? + other.as_f64()?),
+    }
+}
+
+/// A whole number with all of its digits, however it is written.
+fn whole_of(number: &Number) -> Option<i128> {
+    let float = || number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() <= WHOLE_MAX);
+    number.as_str().parse().ok().or_else(|| float().map(|it| it as i128))
+}
+
+/// Up to here, a `f64` has every whole number.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Which of so many sorted numbers a percentile is, counted from 0: the nearest rank.
 fn rank(aggregate: Aggregate, count: u64) -> u64 {
@@ -176,7 +204,8 @@ fn rank(aggregate: Aggregate, count: u64) -> u64 {
 }
 
 fn add_once(known: &mut Vec<Value>, value: &Value) {
-    if known.len() < DISTINCT_MAX && !known.contains(value) {
+    let is_known = |known: &Value| Val::from_json(known).equals(&Val::from_json(value));
+    if known.len() < DISTINCT_MAX && !known.iter().any(is_known) {
         let bytes = |value: &Value| value.to_string().len();
         if known.iter().map(bytes).sum::<usize>() + bytes(value) <= DISTINCT_BYTES {
             known.push(value.clone());
@@ -186,11 +215,17 @@ fn add_once(known: &mut Vec<Value>, value: &Value) {
 
 /// A number as people write it: `3`, not `3.0`.
 fn number(number: f64) -> Value {
-    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     match number.fract() == 0.0 && number.abs() <= WHOLE_MAX {
         true => Value::from(number as i64),
         false => serde_json::Number::from_f64(number).map_or(Value::Null, Value::Number),
     }
+}
+
+/// The same, with all digits of a whole number.
+fn written(known: Option<&Number>) -> Value {
+    let Some(known) = known else { return Value::Null };
+    let whole = whole_of(known).and_then(Number::from_i128).map(Value::Number);
+    whole.or_else(|| known.as_f64().map(number)).unwrap_or(Value::Null)
 }
 
 impl NumberSketch {
@@ -277,6 +312,42 @@ mod tests {
         let told: Vec<Value> = Aggregate::ALL.iter().map(told).collect();
         let expected = json!([0, 0, null, null, null, null, null, null, null, null, []]);
         assert_eq!(Value::Array(told), expected);
+    }
+
+    #[test]
+    fn whole_numbers_keep_their_digits() {
+        let values: Vec<Value> = ["9007199254740993", "9007199254740992", "1.0"]
+            .iter()
+            .map(|digits| serde_json::from_str(digits).unwrap())
+            .collect();
+        let told = |aggregate| of(aggregate, &values).value(aggregate).to_string();
+        assert_eq!(told(Aggregate::Max), "9007199254740993");
+        assert_eq!(told(Aggregate::Min), "1");
+        assert_eq!(told(Aggregate::Sum), "18014398509481986");
+        let mixed = [json!(1), json!(0.5)];
+        assert_eq!(of(Aggregate::Sum, &mixed).value(Aggregate::Sum), json!(1.5));
+        let huge = [json!(1e308), json!(1e308), json!(-1e308)];
+        assert_eq!(of(Aggregate::Sum, &huge).value(Aggregate::Sum), Value::Null);
+    }
+
+    #[test]
+    fn what_earlier_versions_stored_is_read() {
+        for (stored, aggregate, expected) in [
+            (r#"{"Sum":[5.0,2]}"#, Aggregate::Sum, json!(5)),
+            (r#"{"Sum":[5.5,2]}"#, Aggregate::Avg, json!(2.75)),
+            (r#"{"Extreme":3.0}"#, Aggregate::Max, json!(3)),
+            (r#"{"Extreme":null}"#, Aggregate::Max, Value::Null),
+        ] {
+            let state: AggregateState = serde_json::from_str(stored).unwrap();
+            assert_eq!(state.value(aggregate), expected, "{stored}");
+        }
+    }
+
+    #[test]
+    fn equal_values_are_distinct_once() {
+        let values = [json!(1), json!(1.0), json!([0]), json!([-0.0]), json!("1")];
+        let told = of(Aggregate::Distinct, &values).value(Aggregate::Distinct);
+        assert_eq!(told, json!([1, [0], "1"]));
     }
 
     #[test]
