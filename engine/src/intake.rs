@@ -599,15 +599,14 @@ fn no_time(expr: &Expr, value: &Val<'_>) -> String {
     }
 }
 
-/// A text, or what stands for one in JSON: a number, a time, a duration.
+/// A text, or a number, time or duration as a template writes it.
 fn as_text(value: &Val<'_>) -> Option<Arc<str>> {
     match value {
         Val::Text(text) => Some(Arc::from(&**text)),
-        other => match other.to_json() {
-            Value::String(text) => Some(text.into()),
-            Value::Number(number) => Some(number.as_str().into()),
-            _ => None,
-        },
+        Val::Null | Val::Bool(_) | Val::Json(_) | Val::Owned(_) => None,
+        Val::Int(_) | Val::Float(_) | Val::Long(_) | Val::Time(_) | Val::Span(_) => {
+            Some(value.text().into())
+        }
     }
 }
 
