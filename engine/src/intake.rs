@@ -229,7 +229,12 @@ impl<'a> IntakeReading<'a> {
             kind,
             source: who.unwrap_or_else(|| source.name.clone()),
             subject: subject.unwrap_or_else(|| "".into()),
-            time: self.time(map.time).or(self.time).or(self.incoming.time).unwrap_or(received),
+            time: self
+                .time(map.time)
+                .or(self.time)
+                .or(self.incoming.time)
+                .unwrap_or(received)
+                .in_millis(),
             received,
             priority: self.priority(map.priority).unwrap_or(self.plan.priority.default),
             correlation_id: self.text(map.correlation_id),

@@ -1,4 +1,7 @@
 //! Points in time as the engine stores them: microseconds since the Unix epoch.
+//!
+//! *Invariant:* a time that was made from a number or a text is a whole number of milliseconds,
+//! because that is what is shown: what looks equal is equal.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,26 +21,37 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// From Unix seconds with a fraction. `None` outside the years 1 to 9999 or when not finite.
     pub fn from_unix_seconds(seconds: f64) -> Option<Self> {
-        let micros = (seconds * 1e6).round();
-        let range = -62_135_596_800e6..SECONDS_MAX * 1e6;
-        range.contains(&micros).then_some(Timestamp(micros as i64))
+        let millis = seconds * 1e3;
+        // What is a whole millisecond in decimal digits may be a hair less in binary ones.
+        let millis = (millis + millis.abs() * 2.0 * f64::EPSILON).floor();
+        let range = -62_135_596_800e3..SECONDS_MAX * 1e3;
+        range.contains(&millis).then(|| Timestamp(millis as i64 * 1000))
+    }
+
+    /// Without what is not shown of it.
+    #[must_use]
+    pub fn in_millis(self) -> Self {
+        Timestamp(self.0.div_euclid(1000).saturating_mul(1000))
     }
 
     /// From RFC 3339 text with an offset or `Z`.
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|it| Timestamp(it.as_microsecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(it) => Some(Timestamp(it.as_microsecond()).in_millis()),
+            Err(_) => last_day(text),
+        }
     }
 
     /// From RFC 3339 text; one without an offset is in the zone, or else in UTC.
     pub fn parse_in(text: &str, zone: Option<&jiff::tz::TimeZone>) -> Option<Self> {
         Timestamp::parse(text).or_else(|| {
             let at = civil(text)?.to_zoned(zone.cloned().unwrap_or(jiff::tz::TimeZone::UTC));
-            at.ok().map(|at| Timestamp(at.timestamp().as_microsecond()))
+            at.ok().map(|at| Timestamp(at.timestamp().as_microsecond()).in_millis())
         })
     }
 
-    /// The same for a bound: of the days at both ends of the calendar that have no time of their
-    /// own here, such as the last one of the year 9999, the nearest time that there is.
+    /// The same for a bound: of the first days of the calendar, which have no time of their own
+    /// here, the nearest time that there is.
     pub fn parse_bound(text: &str) -> Option<Self> {
         Timestamp::parse(text).or_else(|| {
             let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
@@ -45,7 +59,7 @@ impl Timestamp {
             debug_assert!(offset.seconds().abs() < 100 * 3600, "jiff has read it");
             let is_late = 0 < pieces.date().year();
             let end = if is_late { jiff::Timestamp::MAX } else { jiff::Timestamp::MIN };
-            Some(Timestamp(end.as_microsecond()))
+            Some(Timestamp(end.as_microsecond()).in_millis())
         })
     }
 
@@ -123,6 +137,23 @@ impl fmt::Display for Timestamp {
             _ => write!(f, "{year:04}{}", &text[4..]),
         }
     }
+}
+
+/// A time on the last days of the year 9999, which `jiff` leaves out, and people write for "never".
+/// What is of the year 10000 in UTC is the end of 9999.
+fn last_day(text: &str) -> Option<Timestamp> {
+    if !text.starts_with("9999-12-3") {
+        return None;
+    }
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let (offset, time) = (pieces.to_numeric_offset()?, pieces.time()?);
+    let utc = pieces
+        .date()
+        .to_datetime(time)
+        .duration_since(jiff::civil::DateTime::from(jiff::civil::Date::constant(1970, 1, 1)));
+    let micros = utc.as_micros() - i128::from(offset.seconds()) * 1_000_000;
+    let end = SECONDS_MAX as i64 * 1_000_000 - 1000;
+    Some(Timestamp(i64::try_from(micros).map_or(end, |micros| micros.min(end))).in_millis())
 }
 
 /// A date and the time of day, without an offset: `2026-03-05T10:00:00`, `2026-03-05 10:00`.
@@ -240,16 +271,31 @@ mod tests {
         check("9999-12-30T00:00:00Z", "9999-12-30T00:00:00.000Z");
         check("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z");
         check("-000001-12-31T23:59:59.999Z", "-001-12-31T23:59:59.999Z");
+        check("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z");
+        check("9999-12-31T00:30:00+01:00", "9999-12-30T23:30:00.000Z");
+        check("9999-12-31 23:59:59.9-12:00", "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::parse("9999-12-31"), None);
+        assert_eq!(Timestamp::parse("9999-12-32T00:00:00Z"), None);
         assert_eq!(Timestamp(i64::MAX).to_string(), "294247-01-10T04:00:54.775Z");
         assert_eq!(Timestamp(i64::MIN).to_string(), "-290308-12-21T19:59:05.224Z");
     }
 
     #[test]
+    fn what_is_not_shown_is_not_kept() {
+        let read = Timestamp::parse("2026-01-05T09:30:00.123456Z").unwrap();
+        assert_eq!(Timestamp::from_unix_seconds(1_767_605_400.123_456), Some(read));
+        assert_eq!(Timestamp::parse_in("2026-01-05T09:30:00.1239", None), Some(read));
+        assert_eq!(Timestamp::parse(&read.to_string()), Some(read));
+        assert_eq!(Timestamp(-1).in_millis(), Timestamp(-1000));
+        for millis in (-62_135_596_800_000..253_402_300_799_999_i64).step_by(97_777_777_777) {
+            let read = Timestamp::from_unix_seconds(millis as f64 / 1e3);
+            assert_eq!(read, Timestamp(millis * 1000).into(), "{millis}");
+        }
+    }
+
+    #[test]
     fn a_bound_may_be_at_either_end_of_the_calendar() {
         let bound = |text: &str| Timestamp::parse_bound(text).map(|it| it.to_string());
-        for last in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00+01:00", "9999-12-31 12:00:00Z"] {
-            assert_eq!(bound(last).as_deref(), Some("9999-12-30T22:00:00.999Z"), "{last}");
-        }
         assert!(bound("-009999-01-01T00:00:00Z").is_some());
         assert_eq!(bound("2026-01-01T00:00:00Z").as_deref(), Some("2026-01-01T00:00:00.000Z"));
         for wrong in ["9999-12-31", "9999-12-31T23:59:59", "9999-13-31T00:00:00Z", "soon", ""] {

@@ -530,7 +530,7 @@ impl Batch<'_> {
             kind: emission.kind.clone(),
             source: judged.node.name.clone(),
             subject: emission.subject.clone(),
-            time: emission.time,
+            time: emission.time.in_millis(),
             received: self.now,
             priority: judged.node.priority,
             correlation_id: None,

@@ -402,7 +402,8 @@ fn a_text_without_an_offset_is_in_the_zone_of_the_pipeline() {
 
 #[test]
 fn durations_times_and_numbers_are_made_of_each_other() {
-    // Microseconds: whole seconds, fractions, before 1970, and the ends of what times there are.
+    // Whole seconds, fractions, before 1970, and the ends of what times there are, in
+    // milliseconds: so are those of events.
     let random = kernel::env::Random::seeded(11);
     let mut all = vec![0, 1, -1, 1_000_000, 1_500_000, -90_000_000, 253_402_300_799_999_999];
     all.extend(
@@ -412,7 +413,7 @@ fn durations_times_and_numbers_are_made_of_each_other() {
     all.extend(
         (0..500).map(|_| random.with(|it| it.i64(-4_000_000_000..4_000_000_000)) * 1_000_000),
     );
-    for micros in all {
+    for micros in all.into_iter().map(|micros| Timestamp(micros).in_millis().0) {
         let whole = json!(micros / 1_000_000);
         let expected = if micros % 1_000_000 == 0 { whole } else { json!(micros as f64 / 1e6) };
         let event = kernel::testing::event(json!({ "micros": micros }));
