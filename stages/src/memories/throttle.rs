@@ -94,9 +94,9 @@ impl Remember for Throttle {
         let interval = self.0.rate.per.div_f64(self.0.rate.count.max(f64::MIN_POSITIVE));
         let tolerance = interval * self.0.burst.saturating_sub(1);
         let latest = time.plus(tolerance + interval);
-        // What lies further ahead is of a slower rate, before a reload.
-        let next = kept.map(|it| Timestamp(it.next)).filter(|it| *it <= latest);
-        let next = next.unwrap_or(time).max(time);
+        // What lies further ahead is of a slower rate, before a reload: as if all that this rate
+        // allows had been used.
+        let next = kept.map_or(time, |it| Timestamp(it.next).min(latest)).max(time);
         let is_dropped = time < next.minus(tolerance);
         let next = match is_dropped {
             true => next,
@@ -111,6 +111,22 @@ mod tests {
     use super::*;
     use crate::testing::{self, Memorised};
     use serde_json::json;
+
+    #[test]
+    fn a_higher_rate_does_not_forget_what_has_passed() {
+        let open = |text| Throttle(testing::settings::<Throttle>(text));
+        let mut kept = None;
+        let mut passes = |throttle: &Throttle, millis: i64| {
+            let time = Timestamp(millis * 1000);
+            let moment = Moment { key: "", time, now: time };
+            let change = throttle.step(kept, &(), &moment);
+            kept = change.kept;
+            !change.is_dropped
+        };
+        let (slow, fast) = (open("rate \"1/h\""), open("rate \"2/s\" burst=2"));
+        assert!(passes(&slow, 0));
+        assert_eq!([1, 400, 501, 600].map(|at| passes(&fast, at)), [false, false, true, false]);
+    }
 
     #[test]
     fn a_rate_is_kept_by_key() {
