@@ -163,7 +163,7 @@ impl MemoryKind for Lifecycle {
 /// What an event is to its visit.
 pub(super) enum LifecycleNoted {
     /// It starts or ends it, or is of it; where there is none, it may be the first event of one.
-    Of { may_begin: bool, ends: bool, event: EventSummary },
+    Of { starts: bool, may_begin: bool, ends: bool, event: EventSummary },
     /// It says that the visit is over, and what it was.
     Over(Value),
 }
@@ -202,7 +202,7 @@ impl Remember for Lifecycle {
         let key = key_of(&self.0.key, &scope)?;
         // What a node of the file sends is about a visit, which may be over by then.
         let may_begin = starts || event.sender().is_none();
-        Some((key, LifecycleNoted::Of { may_begin, ends, event: EventSummary::of(event) }))
+        Some((key, LifecycleNoted::Of { starts, may_begin, ends, event: EventSummary::of(event) }))
     }
 
     fn step(
@@ -211,8 +211,10 @@ impl Remember for Lifecycle {
         noted: &LifecycleNoted,
         moment: &Moment<'_>,
     ) -> Change<OpenVisit> {
-        let (may_begin, ends, event) = match noted {
-            LifecycleNoted::Of { may_begin, ends, event } => (*may_begin, *ends, event),
+        let (starts, may_begin, ends, event) = match noted {
+            LifecycleNoted::Of { starts, may_begin, ends, event } => {
+                (*starts, *may_begin, *ends, event)
+            }
             // Another visit may have begun since.
             LifecycleNoted::Over(visit) => {
                 let mut visit = visit.clone();
@@ -220,7 +222,9 @@ impl Remember for Lifecycle {
                 return Change { output: Some(visit), ..self.waiting(kept) };
             }
         };
-        let has_visit = |it: &OpenVisit| it.ended.is_none_or(|ended| moment.time.0 < ended);
+        // What happened at the same time as the end is of the visit, unless it starts the next one.
+        let time = moment.time.0 + i64::from(starts);
+        let has_visit = |it: &OpenVisit| it.ended.is_none_or(|ended| time < ended);
         if !may_begin && !kept.as_ref().is_some_and(has_visit) {
             return self.waiting(kept);
         }
@@ -353,6 +357,20 @@ idle \"60s\"";
             "20 end 4 20.0",
             "25 start 1 0.0",
             "85 visit.end 1",
+        ];
+        check(TEXT, &rows, &expected);
+    }
+
+    #[test]
+    fn a_visit_may_start_when_the_last_one_ends() {
+        let rows = [("new", 0), ("end", 1), ("move", 1), ("new", 1), ("move", 2)];
+        let expected = [
+            "0 start 1 0.0",
+            "1 end 2 1.0",
+            "1 update 3 1.0",
+            "1 start 1 0.0",
+            "2 update 2 1.0",
+            "62 visit.end 2",
         ];
         check(TEXT, &rows, &expected);
     }
