@@ -68,9 +68,17 @@ fn a_table_that_cannot_be_used_is_named_until_it_can() {
     std::fs::write(&path, "id,name\na,Anne\n").expect("it writes");
     assert_eq!(look(&mut world), ["table people.csv is ok"]);
     assert_eq!(world.engine.generation().number, 2);
-    // A mistake in the file itself says nothing about its tables.
+    std::fs::write(&path, "id,name\n").expect("it writes");
+    assert_eq!(look(&mut world), [] as [&str; 0], "a table may have no rows");
     std::fs::write(&path, "").expect("it writes");
-    assert_eq!(look(&mut world), [] as [&str; 0], "an empty table is one without rows");
+    let empty = "table people.csv is degraded: the table has no header: its first line must name \
+                 the columns";
+    assert_eq!(look(&mut world), [empty]);
+    assert_eq!(world.engine.generation().number, 3, "it keeps the table that it has");
+    std::fs::write(&path, "name\n").expect("it writes");
+    let keyless = "table people.csv is degraded: the table has no column `id`";
+    assert_eq!(look(&mut world), [keyless]);
+    // A mistake in the file itself says nothing about its tables.
     std::fs::write(&path, "id,id\n").expect("it writes");
     let twice = "table people.csv is degraded: two columns of the table are called `id`";
     assert_eq!(look(&mut world), [twice]);

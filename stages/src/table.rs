@@ -9,8 +9,10 @@ use language::diagnostic::{Diagnostics, Rule, SourceText};
 use language::expr::ValueType;
 use language::spanned::{Span, Spanned};
 use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind, nearest};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::repeat;
 use std::sync::Arc;
 use unique::UniqueJson;
 
@@ -121,10 +123,24 @@ struct Columns {
     flags: Vec<Spanned<String>>,
 }
 
-/// A row and where it stands in the file, where that is known.
+/// A row and where it stands in the file.
 struct Row {
     fields: Map<String, Value>,
     span: Span,
+}
+
+/// What is in the file.
+struct FileRows {
+    rows: Vec<Row>,
+    /// The names of its columns. CSV has them where there are no rows, too.
+    columns: BTreeSet<String>,
+}
+
+impl FileRows {
+    fn of(rows: Vec<Row>) -> Self {
+        let columns = rows.iter().flat_map(|row| row.fields.keys().cloned()).collect();
+        FileRows { rows, columns }
+    }
 }
 
 /// What is wrong, and where in the table file.
@@ -149,9 +165,7 @@ impl Table {
             Some("jsonl" | "ndjson") => read_lines(&source.text),
             _ => read_csv(&source.text),
         };
-        let read = found.and_then(|mut rows| {
-            let columns: BTreeSet<String> =
-                rows.iter().flat_map(|row| row.fields.keys().cloned()).collect();
+        let read = found.and_then(|FileRows { mut rows, columns }| {
             if is_csv {
                 find_numbers(&mut rows, &columns, wanted);
             }
@@ -330,10 +344,17 @@ fn keyed(
     Ok(keyed)
 }
 
-fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
+fn read_csv(text: &str) -> Result<FileRows, Trouble> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|fault| csv_trouble(text, &fault))?.clone();
     let names: Vec<&str> = headers.iter().map(str::trim).collect();
+    let columns: BTreeSet<String> =
+        names.iter().filter(|name| !name.is_empty()).map(|name| (*name).to_owned()).collect();
+    // Programs empty a file before they write it: that must not pass for a table without rows.
+    if columns.is_empty() {
+        let message = "the table has no header: its first line must name the columns".to_owned();
+        return Err(Trouble { message, span: line_at(text, 0), label: "no column names" });
+    }
     if let Some(twice) = named_twice(&names) {
         let message = format!("two columns of the table are called `{twice}`");
         return Err(Trouble { message, span: line_at(text, 0), label: "in this line" });
@@ -355,7 +376,7 @@ fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
         }
         rows.push(Row { fields, span });
     }
-    Ok(rows)
+    Ok(FileRows { rows, columns })
 }
 
 /// A name that more than one column has. Spreadsheets leave columns without a name behind; those
@@ -379,38 +400,48 @@ fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
 }
 
 /// A list of objects, or an object of objects: then the outer name is the key.
-fn read_json(text: &str, key: Option<&str>) -> Result<Vec<Row>, Trouble> {
+fn read_json(text: &str, key: Option<&str>) -> Result<FileRows, Trouble> {
     let UniqueJson(value) =
         serde_json::from_str(text).map_err(|fault| json_trouble(text, 0, &fault))?;
-    let rows: Option<Vec<Row>> = match value {
-        Value::Array(items) => items.into_iter().map(row_of).collect(),
-        Value::Object(entries) => entries
-            .into_iter()
-            .map(|(name, value)| {
-                let mut row = row_of(value)?;
+    let rows: Result<Vec<Row>, Trouble> = match value {
+        Value::Array(items) => {
+            let raw: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            let spans = raw.into_iter().map(|raw| place_of(text, raw)).chain(repeat(0..0));
+            items.into_iter().zip(spans).map(|(item, span)| row_of(item, span)).collect()
+        }
+        Value::Object(entries) => {
+            let raw: HashMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+            let row = |(name, value): (String, Value)| {
+                let span = raw.get(&name).map_or(0..0, |raw| place_of(text, raw));
+                let mut row = row_of(value, span)?;
                 if let Some(key) = key {
                     row.fields.entry(key).or_insert(Value::String(name));
                 }
-                Some(row)
-            })
-            .collect(),
-        _ => None,
+                Ok(row)
+            };
+            entries.into_iter().map(row).collect()
+        }
+        other => row_of(other, line_at(text, 0)).map(|row| vec![row]),
     };
-    rows.ok_or_else(|| Trouble {
-        message: "the table is neither a list nor a map of objects".to_owned(),
-        span: line_at(text, 0),
-        label: "here",
-    })
+    rows.map(FileRows::of)
 }
 
-fn row_of(value: Value) -> Option<Row> {
+/// Where a row begins, up to the end of that line. `raw` is a part of `text`.
+fn place_of(text: &str, raw: &RawValue) -> Span {
+    line_at(text, (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize))
+}
+
+fn row_of(value: Value, span: Span) -> Result<Row, Trouble> {
     match value {
-        Value::Object(fields) => Some(Row { fields, span: 0..0 }),
-        _ => None,
+        Value::Object(fields) => Ok(Row { fields, span }),
+        _ => {
+            let message = "the table is neither a list nor a map of objects".to_owned();
+            Err(Trouble { message, span, label: "not an object" })
+        }
     }
 }
 
-fn read_lines(text: &str) -> Result<Vec<Row>, Trouble> {
+fn read_lines(text: &str) -> Result<FileRows, Trouble> {
     let (mut rows, mut start) = (Vec::new(), 0);
     for line in text.split_inclusive('\n') {
         let span = line_at(text, start);
@@ -425,7 +456,7 @@ fn read_lines(text: &str) -> Result<Vec<Row>, Trouble> {
         }
         start += line.len();
     }
-    Ok(rows)
+    Ok(FileRows::of(rows))
 }
 
 /// `start` is where `text` begins in the file.

@@ -282,6 +282,12 @@ mod tests {
             found("", "id,name\na,1\na,2\n"),
             "E0303 two rows of the table have the key `a`"
         );
+        let headless = "E0303 the table has no header: its first line must name the columns";
+        assert_eq!(found("", ""), headless);
+        assert_eq!(found("", "\n\n"), headless);
+        assert_eq!(found("", ",,\n"), headless);
+        assert_eq!(found("", "idd,name\n"), "E0303 the table has no column `id`");
+        assert_eq!(found("", "id,name\n"), "");
         assert_eq!(found("", "idd,name\na,1\n"), "E0303 the table has no column `id`");
         assert_eq!(
             found("", "id,name, name\na,1,2\n"),
