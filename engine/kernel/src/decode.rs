@@ -39,13 +39,22 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
 /// The same of text in a message, `depth` levels below its top: the whole is no deeper than a
 /// message may be.
 pub fn parse_below(bytes: &[u8], depth: usize) -> Result<Value, Unreadable> {
+    read(bytes, depth, Sizes { values: VALUES_MAX, text: TEXT_MAX })
+}
+
+/// The same of what a service has answered, whose size has a limit of its own.
+pub fn parse_response(bytes: &[u8]) -> Result<Value, Unreadable> {
+    read(bytes, 0, Sizes { values: usize::MAX, text: usize::MAX })
+}
+
+fn read(bytes: &[u8], depth: usize, sizes: Sizes) -> Result<Value, Unreadable> {
     let not_json = |reason: String| match unlike::unlike_json(bytes) {
         Some(told) => Unreadable::NotJson(told.to_owned()),
         None => Unreadable::NotJson(reason),
     };
     let text =
         std::str::from_utf8(bytes).map_err(|fault| not_json(format!("not UTF-8 text: {fault}")))?;
-    let limits = DecodeLimits { values: Cell::new(0), refused: Cell::new(false) };
+    let limits = DecodeLimits { sizes, values: Cell::new(0), refused: Cell::new(false) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth, limits: &limits }
         .deserialize(&mut deserializer)
@@ -60,7 +69,14 @@ pub fn parse_below(bytes: &[u8], depth: usize) -> Result<Value, Unreadable> {
     })
 }
 
+/// The most values, and the longest text in bytes.
+struct Sizes {
+    values: usize,
+    text: usize,
+}
+
 struct DecodeLimits {
+    sizes: Sizes,
     values: Cell<usize>,
     refused: Cell<bool>,
 }
@@ -95,8 +111,9 @@ impl Strict<'_> {
     }
 
     fn text<E: Error>(self, text: &str) -> Result<(), E> {
-        if TEXT_MAX < text.len() {
-            return Err(self.refuse(format_args!("a text of more than {TEXT_MAX} bytes")));
+        let most = self.limits.sizes.text;
+        if most < text.len() {
+            return Err(self.refuse(format_args!("a text of more than {most} bytes")));
         }
         Ok(())
     }
@@ -108,8 +125,9 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
         let count = self.limits.values.get() + 1;
         self.limits.values.set(count);
-        if VALUES_MAX < count {
-            return Err(self.refuse(format_args!("more than {VALUES_MAX} values")));
+        let most = self.limits.sizes.values;
+        if most < count {
+            return Err(self.refuse(format_args!("more than {most} values")));
         }
         from.deserialize_any(self)
     }

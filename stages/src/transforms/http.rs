@@ -2,6 +2,7 @@
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Remote, Services};
 use crate::request::{self, Ready, Text, UrlText};
+use kernel::decode::{self, Unreadable};
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
@@ -224,8 +225,13 @@ impl HttpEnricher {
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|fault| Fault::permanent(format!("the response is not JSON: {fault}")))
+        // As strict as with messages: what is added is stored and read like their data.
+        decode::parse_response(&answer.body).map_err(|fault| {
+            Fault::permanent(match fault {
+                Unreadable::NotJson(reason) => format!("the response is not JSON: {reason}"),
+                Unreadable::Refused(reason) => format!("the response cannot be used: {reason}"),
+            })
+        })
     }
 }
 
@@ -294,6 +300,16 @@ mod tests {
         let gone = fault(404, "", get);
         assert!(!gone.is_transient() && gone.cause == Cause::Status(404));
         assert!(!fault(200, "<html>", get).is_transient());
+        for (body, reason) in [
+            ("1e400", "the response is not JSON: number out of range at line 1 column 5"),
+            (r#"{"a":1,"a":2}"#, "the response cannot be used: the key `a` appears twice"),
+            (&"[".repeat(99), "the response cannot be used: nested deeper than 64 levels"),
+        ] {
+            let fault = fault(200, body, get);
+            assert!(!fault.is_transient() && fault.reason == reason, "{}", fault.reason);
+        }
+        let long = format!("\"{}\"", "x".repeat(300_000));
+        assert!(ask(get, &FakeFetch::answering(200, &[], &long)).is_ok());
         let typed = "get \"http://h/\"\nexpect content-type=\"application/json\"";
         assert!(!fault(200, "{}", typed).is_transient());
         assert!(!fault(201, "{}", "get \"http://h/\"\nexpect status=\"200\"").is_transient());
