@@ -93,6 +93,15 @@ fn an_answer_that_is_kept_is_not_asked_for_again() {
 }
 
 #[test]
+fn an_answer_serves_those_that_wait_to_ask_the_same() {
+    for limit in ["rate \"2/s\"", "concurrency 1; rate \"2/s\""] {
+        let (outcomes, calls) = run("", &format!("cache \"1m\"; {limit}"), 30, NEVER);
+        assert_eq!(calls, [0, 500].map(millis), "{limit}");
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Cached).count(), 28);
+    }
+}
+
+#[test]
 fn a_stale_answer_stands_in_for_one_that_cannot_be_had() {
     let cache = "cache \"200ms\" key=\"'one'\" stale-if-error=\"1s\"";
     let (outcomes, _) = run("", cache, 20, millis(200)..millis(9000));

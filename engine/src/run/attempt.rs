@@ -69,18 +69,26 @@ pub async fn ask(
     let key = stage.cache.as_ref().and_then(|cache| key_of(cache, &stage, &event, env));
     let kept = stage.cache.as_ref().zip(key);
     let micros = |env: &Env| (env.clock.monotonic() - began).as_micros() as u64;
-    if let Some((cache, key)) = &kept
-        && let Some(addition) = cache.fresh(key, began)
-    {
-        return CallOutcome {
-            outcome: Outcome::Cached,
-            attempts: 0,
-            started,
-            micros: micros(env),
-            addition: Some(addition),
-            error: None,
-            attempt_log: AttemptLog::default(),
-        };
+    let cached = |addition| CallOutcome {
+        outcome: Outcome::Cached,
+        attempts: 0,
+        started,
+        micros: micros(env),
+        addition: Some(addition),
+        error: None,
+        attempt_log: AttemptLog::default(),
+    };
+    let mut flight = None;
+    if let Some((cache, key)) = &kept {
+        if let Some(addition) = cache.fresh(key, began) {
+            return cached(addition);
+        }
+        // Events with the same question wait for the one that asks first, before they wait for a
+        // place or the rate: they may need neither.
+        flight = cache.join_flight(key).await;
+        if let Some(addition) = cache.fresh(key, env.clock.monotonic()) {
+            return cached(addition);
+        }
     }
     let tried = tries(plan, &stage, &event, places, env).await;
     let ended = |outcome, addition, error| CallOutcome {
@@ -92,13 +100,15 @@ pub async fn ask(
         error,
         attempt_log: tried.log,
     };
+    let now = env.clock.monotonic();
+    if let (Ok(Addition::Value(value)), Some((cache, key))) = (&tried.result, &kept) {
+        cache.keep(key.clone(), value.clone(), now);
+    }
+    if let Some(flight) = flight {
+        flight.end(now);
+    }
     match (tried.result, kept) {
-        (Ok(addition), kept) => {
-            if let (Some((cache, key)), Addition::Value(value)) = (kept, &addition) {
-                cache.keep(key, value.clone(), env.clock.monotonic());
-            }
-            ended(tried.outcome, Some(addition), None)
-        }
+        (Ok(addition), _) => ended(tried.outcome, Some(addition), None),
         (Err(fault), kept) => {
             let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
             let outcome = if stale.is_some() { Outcome::Cached } else { tried.outcome };

@@ -4,7 +4,7 @@ use compiler::spec;
 use serde_json::Value;
 use stages::contract::Addition;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Most bytes of one cache's answers, as JSON text.
@@ -15,6 +15,43 @@ const BYTES_MAX: usize = 16 << 20;
 pub struct AnswerCache {
     settings: spec::CacheSettings,
     kept: Mutex<CacheKept>,
+    /// Questions that are asked now.
+    flights: Mutex<HashMap<String, Arc<FlightLock>>>,
+}
+
+/// Held by the event that asks. It says whether the call has failed.
+type FlightLock = smol::lock::Mutex<bool>;
+
+/// The right to ask a question, while others with the same one wait for the answer.
+pub struct Flight<'a> {
+    cache: &'a AnswerCache,
+    key: String,
+    lock: Option<smol::lock::MutexGuardArc<bool>>,
+}
+
+impl Flight<'_> {
+    /// The call has ended. Where it has brought no answer that is kept, those who wait for it ask
+    /// as well, all at the same time: one after the other, each would wait for the timeouts of all
+    /// before it.
+    pub fn end(mut self, now: Duration) {
+        if self.cache.fresh(&self.key, now).is_some() {
+            return;
+        }
+        if let Some(lock) = &mut self.lock {
+            **lock = true;
+        }
+        self.cache.flights().remove(&self.key);
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.lock = None;
+        let mut flights = self.cache.flights();
+        if flights.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            flights.remove(&self.key);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +73,7 @@ struct CachedAnswer {
 impl AnswerCache {
     /// An empty one.
     pub fn new(settings: spec::CacheSettings) -> Self {
-        AnswerCache { settings, kept: Mutex::new(CacheKept::default()) }
+        AnswerCache { settings, kept: Mutex::default(), flights: Mutex::default() }
     }
 
     /// What it was made from.
@@ -59,6 +96,18 @@ impl AnswerCache {
         let answer = kept.answers.get(key)?;
         let is_young = now.saturating_sub(answer.age.0) <= age_max;
         is_young.then(|| Addition::Value(answer.value.clone()))
+    }
+
+    /// Waits while another event asks the same. `None` where that has failed.
+    pub async fn join_flight(&self, key: &str) -> Option<Flight<'_>> {
+        let lock = self.flights().entry(key.to_owned()).or_default().clone();
+        let lock = lock.lock_arc().await;
+        let has_failed = *lock;
+        (!has_failed).then(|| Flight { cache: self, key: key.to_owned(), lock: Some(lock) })
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<String, Arc<FlightLock>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps an answer; the oldest go when there are too many.
@@ -115,6 +164,30 @@ mod tests {
         assert_eq!(cache.stale("k", at(60)), value);
         assert_eq!(cache.stale("k", at(61)), None);
         assert_eq!(cache.fresh("other", at(0)), None);
+    }
+
+    #[test]
+    fn one_event_asks_and_the_others_wait() {
+        fn now<T>(flight: impl Future<Output = T>) -> Option<T> {
+            futures_util::FutureExt::now_or_never(flight)
+        }
+        let cache = cache(2);
+        let first = now(cache.join_flight("a")).flatten().expect("nobody asks yet");
+        assert!(now(cache.join_flight("a")).is_none());
+        assert!(now(cache.join_flight("b")).flatten().is_some());
+        let mut second = Box::pin(cache.join_flight("a"));
+        assert!(now(second.as_mut()).is_none());
+        cache.keep("a".to_owned(), json!(1), at(0));
+        first.end(at(0));
+        let second = now(second).flatten().expect("the first has ended");
+        cache.keep("b".to_owned(), json!(2), at(0));
+        cache.keep("c".to_owned(), json!(3), at(0));
+        let mut third = Box::pin(cache.join_flight("a"));
+        assert!(now(third.as_mut()).is_none());
+        second.end(at(0));
+        assert!(now(third).expect("it has ended").is_none());
+        assert!(now(cache.join_flight("a")).flatten().is_some());
+        assert!(cache.flights().is_empty());
     }
 
     #[test]
