@@ -413,7 +413,11 @@ fn tell_begun(part: &HealthPart, tracked: &mut Tracked, now: Duration) {
 
 fn tell_over(part: &HealthPart, open: &OpenProblem, now: Timestamp) {
     let (code, count) = (open.problem.code, open.count);
-    let lasted = crate::time::write_duration(whole_seconds(now.since(open.since)));
+    let lasted = now.since(open.since);
+    let lasted = match lasted.as_secs() {
+        0 => "less than a second".to_owned(),
+        seconds => crate::time::write_duration(Duration::from_secs(seconds)),
+    };
     tracing::info!(part = %part, code, count, "{part} recovered after {lasted}");
 }
 
@@ -423,10 +427,6 @@ fn tell_ongoing(part: &HealthPart, tracked: &mut Tracked) {
     let HealthProblem { code, state, reason, .. } = &tracked.open.problem;
     let (state, since) = (state.word(), tracked.open.since.to_string());
     tracing::warn!(part = %part, state, code, since, more, "{part} is still {state}: {reason}");
-}
-
-fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs().max(1))
 }
 
 /// A text from outside as one line for people: control characters are escaped, so that it cannot

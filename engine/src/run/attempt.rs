@@ -110,7 +110,7 @@ pub async fn ask(
     match (tried.result, kept) {
         (Ok(addition), _) => ended(tried.outcome, Some(addition), None),
         (Err(fault), kept) => {
-            let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
+            let stale = kept.and_then(|(cache, key)| cache.stale(&key, now));
             let outcome = if stale.is_some() { Outcome::Cached } else { tried.outcome };
             ended(outcome, stale, Some(fault))
         }
@@ -168,11 +168,11 @@ async fn tries(
                 let is_fault = result.as_ref().is_err_and(|fault| fault.is_transient());
                 pass.end(env.clock.monotonic(), is_fault);
             }
-            condition::of_stage(&stage.health, result.as_ref().map(|_| ()));
             result
         };
         let fault = match result {
             Ok(addition) => {
+                condition::of_stage(&stage.health, Ok(()), false);
                 let (outcome, result) = (Outcome::Ok, Ok(addition));
                 return TriedCall { attempts, outcome, result, log };
             }
@@ -180,7 +180,9 @@ async fn tries(
         };
         let elapsed = env.clock.monotonic() - began;
         let wait = plan.policy.wait_after(&fault, attempts, env.random.ratio());
-        match wait.filter(|it| elapsed + *it < plan.policy.give_up) {
+        let wait = wait.filter(|it| elapsed + *it < plan.policy.give_up);
+        condition::of_stage(&stage.health, Err(&fault), wait.is_some());
+        match wait {
             Some(wait) => env.clock.sleep(wait).await,
             None => {
                 let timed_out = fault.cause == Cause::Timeout;

@@ -35,6 +35,7 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>, given_up: usiz
         health.report(HealthProblem::degraded(GIVEN_UP, reason).advise(advice));
     }
     let advice = match fault.class {
+        _ if 0 < given_up => "redrive it once the cause is fixed",
         FaultClass::Configuration if fault.cause == Cause::Path => {
             "its deliveries wait: correct the path or its permissions; it is retried automatically"
         }
@@ -49,15 +50,15 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>, given_up: usiz
     health.report(problem(fault).advise(advice));
 }
 
-/// A call of a stage has ended.
-pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
+/// A call of a stage has ended; after a fault, it may be retried.
+pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>, is_retried: bool) {
     let Err(fault) = result else { return has_succeeded(health) };
     let advice = match fault.class {
         FaultClass::Configuration => "correct the token or the permission",
-        FaultClass::Transient => {
-            "calls are retried according to the policy; then `on-error` decides"
+        _ if is_retried => "the call is retried; after the last retry, `on-error` decides",
+        FaultClass::Transient | FaultClass::Permanent => {
+            "`on-error` decides what happens to the event"
         }
-        FaultClass::Permanent => "`on-error` decides what happens to the event",
     };
     health.report(problem(fault).advise(advice));
 }
