@@ -156,8 +156,7 @@ impl Rejection {
         if self.violations.is_empty() {
             return self.detail.clone();
         }
-        let line = |violation: &Violation| format!("{}: {}", violation.instance, violation.message);
-        self.violations.iter().map(line).collect::<Vec<_>>().join("\n")
+        self.violations.iter().map(Violation::told).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -321,11 +321,8 @@ pub(super) fn words_of(arrived: &Arrived) -> String {
 }
 
 fn refused(refusal: &Rejection) -> String {
-    let line = |violation: &compiler::plan::Violation| {
-        format!("{}: {}", violation.instance, violation.message)
-    };
     let mut lines = vec![refusal.detail.clone()];
-    lines.extend(refusal.violations.iter().map(line));
+    lines.extend(refusal.violations.iter().map(compiler::plan::Violation::told));
     lines.join("\n")
 }
 

@@ -31,6 +31,14 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// In one line, with its place where it has one.
+    pub fn told(&self) -> String {
+        match self.instance.as_str() {
+            "" => self.message.clone(),
+            instance => format!("{instance}: {}", self.message),
+        }
+    }
+
     /// As HTTP answers show it.
     pub fn json(&self) -> Value {
         json!({ "instance": self.instance, "schema": self.schema, "message": self.message })
