@@ -2,6 +2,7 @@
 
 mod beside;
 mod formats;
+mod violation_text;
 
 use crate::spec::{Formats, Name, Validate};
 use jsonschema::Validator;
@@ -95,7 +96,7 @@ pub fn violations(validator: &Validator, value: &Value, prefix: &str) -> Vec<Vio
     let violation = |error: jsonschema::ValidationError<'_>| Violation {
         instance: format!("{prefix}{}", error.instance_path()),
         schema: error.schema_path().to_string(),
-        message: error.masked_with("the value").to_string(),
+        message: violation_text::of(&error),
     };
     validator.iter_errors(value).take(VIOLATIONS_MAX).map(violation).collect()
 }
