@@ -61,6 +61,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("map.each", "each \"data.list\""),
     ("source.decode", "decode ndjson"),
     ("decode.time", "time at \"yyyy-MM-dd HH:mm\""),
+    ("decode.separator", "separator \";\""),
     ("map.type", "type \"'ring'\""),
     ("map.id", "id \"'1'\""),
     ("map.source", "source \"'bell'\""),
@@ -410,7 +411,7 @@ fn with_codec(form: &str) -> String {
     };
     match block.split(' ').next() {
         Some("columns") => format!("decode csv {{ {block}"),
-        Some("header") => format!("decode csv {{ columns at; {block}"),
+        Some("header" | "separator") => format!("decode csv {{ columns at; {block}"),
         _ => format!("decode logfmt {{ {block}"),
     }
 }

@@ -42,6 +42,10 @@ pub(crate) const FIELDS: &[NodeRow] = &[
     NodeRow::new("columns", "csv: the names of the columns, in order")
         .examples(&["columns at user database"])
         .args(&[Arg::some("column", ValueKind::Literal)]),
+    NodeRow::new("separator", "csv: the character between two values; `\"\\t\"` is a tab")
+        .examples(&[r#"separator ";""#, r#"separator "\t""#])
+        .args(&[Arg::one("character", ValueKind::Literal)])
+        .default("\",\""),
     NodeRow::flag("header", "csv: skips the first line of each file, which holds the column names; `columns` gives them here")
         .examples(&["header", "header #false"]),
     NodeRow::new("number", "fields that hold numbers; null if the text is not a number")
@@ -81,10 +85,17 @@ struct TimeField {
 
 #[derive(Debug, Clone, PartialEq)]
 enum LineFormat {
-    Csv(Vec<String>),
+    Csv(CsvColumns),
     Logfmt,
     Regex(LinePattern),
     Syslog,
+}
+
+/// The columns of a CSV line, in order.
+#[derive(Debug, Clone, PartialEq)]
+struct CsvColumns {
+    names: Vec<String>,
+    separator: char,
 }
 
 /// What a line says.
@@ -118,7 +129,7 @@ impl LineDecoder {
     /// What a line says; the error is why it is not such a line.
     pub fn decode(&self, line: &str, moment: DecodeMoment<'_>) -> Result<DecodedLine, String> {
         let (mut fields, mut time) = match &self.format {
-            LineFormat::Csv(columns) => (csv::read(line, columns)?, None),
+            LineFormat::Csv(columns) => (csv::read(line, &columns.names, columns.separator)?, None),
             LineFormat::Logfmt => (logfmt::read(line)?, None),
             LineFormat::Regex(pattern) => (pattern.read(line)?, None),
             LineFormat::Syslog => syslog::read(line, moment)?,
@@ -175,7 +186,7 @@ impl LineDecoder {
     /// The names of all fields, where the format knows them.
     fn names(&self) -> Option<Vec<&str>> {
         match &self.format {
-            LineFormat::Csv(columns) => Some(columns.iter().map(String::as_str).collect()),
+            LineFormat::Csv(columns) => Some(columns.names.iter().map(String::as_str).collect()),
             LineFormat::Logfmt => None,
             LineFormat::Regex(pattern) => Some(pattern.names()),
             LineFormat::Syslog => Some(syslog::FIELDS.to_vec()),
@@ -266,14 +277,14 @@ fn report_useless(codec: Codec, decode: &Fields<'_>, context: &mut Context<'_>) 
     for node in decode.block() {
         let name = node.name();
         let has_effect = match name.value {
-            "columns" | "header" => codec == Codec::Csv,
+            "columns" | "header" | "separator" => codec == Codec::Csv,
             "time" => codec.has_fields() && codec != Codec::Syslog,
             _ => codec.has_fields(),
         };
         if !has_effect {
             let word = codec.word();
             let help = match name.value {
-                "columns" | "header" => "remove it; it belongs to `decode csv`",
+                "columns" | "header" | "separator" => "remove it; it belongs to `decode csv`",
                 "time" if codec == Codec::Syslog => {
                     "remove it; the time of each line is `data.time`"
                 }
@@ -291,7 +302,8 @@ fn report_useless(codec: Codec, decode: &Fields<'_>, context: &mut Context<'_>) 
     }
 }
 
-fn columns(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<String>> {
+fn columns(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<CsvColumns> {
+    let separator = separator(decode, context);
     let Some(node) = decode.child("columns") else {
         context
             .diagnostics
@@ -312,7 +324,25 @@ fn columns(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<String>
             .help("give each column its own name");
         return None;
     }
-    Some(columns.into_iter().map(|column| column.value).collect())
+    let names = columns.into_iter().map(|column| column.value).collect();
+    Some(CsvColumns { names, separator: separator? })
+}
+
+/// The one character between two values; `None`, and reported, where it cannot be.
+fn separator(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<char> {
+    let text = decode.setting("separator").arg(0, |scalar| scalar.text());
+    let mut letters = text.value.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) if !['"', '\r', '\n'].contains(&letter) => Some(letter),
+        _ => {
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, "a separator is one character, and no quote or line end")
+                .at(text.span, "not one character")
+                .help("write `separator \";\"`, or `separator \"\\t\"` for a tab");
+            None
+        }
+    }
 }
 
 fn line_pattern(

@@ -61,6 +61,23 @@ fn csv_is_one_record_a_line() {
 }
 
 #[test]
+fn csv_has_the_separator_of_the_file() {
+    let rows = [
+        ("1;2,5", json!({ "a": "1", "b": "2,5" })),
+        (r#""x;y";"z""#, json!({ "a": "x;y", "b": "z" })),
+        ("1 2", json!("1 value in the line, 2 columns")),
+    ];
+    check("decode csv { columns a b; separator \";\"; }", &rows);
+    check(
+        "decode csv { columns a b; separator \"\\t\"; }",
+        &[("1\t2", json!({ "a": "1", "b": "2" }))],
+    );
+    let other =
+        "1 value in the line, 2 columns; for this separator, write `separator \";\"` in `decode`";
+    check("decode csv { columns a b; }", &[("1;2", json!(other))]);
+}
+
+#[test]
 fn the_named_groups_of_a_pattern_are_fields_and_have_types() {
     let access = r##"decode regex #"^(?<client>\S+) \S+ \S+ \[(?<at>[^\]]+)\] "[^"]*" (?<status>[0-9]{3}) (?<bytes>[0-9]+|-)( (?<rest>.*))?$"# {
         number status bytes
@@ -188,6 +205,18 @@ fn what_is_wrong_with_decode_is_told_at_once() {
                 "E0101 `yyy` is not a valid field in the pattern `yyy`",
             ],
         ),
+        (
+            "decode csv { columns a; separator \";;\"; }",
+            vec!["E0016 a separator is one character, and no quote or line end"],
+        ),
+        (
+            "decode csv { columns a; separator \"\"; }",
+            vec!["E0016 a separator is one character, and no quote or line end"],
+        ),
+        (
+            "decode logfmt { separator \";\"; }",
+            vec!["E0010 `separator` has no effect with `decode logfmt`"],
+        ),
         ("decode csv x { columns a; }", vec!["E0016 only `decode regex` takes a pattern"]),
         ("decode regex", vec!["E0015 `decode regex` needs a pattern"]),
         ("decode regex \"(?<a>\"", vec!["E0101 this is not a valid pattern: unclosed group"]),
@@ -247,7 +276,7 @@ proptest! {
         writer.write_record(&values).unwrap();
         let line = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let columns: Vec<String> = (0..values.len()).map(|it| format!("c{it}")).collect();
-        let read = csv::read(line.trim_end_matches('\n'), &columns).unwrap();
+        let read = csv::read(line.trim_end_matches('\n'), &columns, ',').unwrap();
         let read: Vec<&str> = columns.iter().map(|column| read[column].as_str().unwrap()).collect();
         prop_assert_eq!(read, values);
     }
