@@ -55,6 +55,25 @@ fn value_of(text: &str) -> Result<(String, &str), String> {
     Ok((value, rest))
 }
 
+/// The letter whose code follows `\u`, and what is behind it. As in JSON, a letter beyond the
+/// first 65,536 is written as two codes, a pair of surrogates.
+fn by_code(text: &str) -> Option<(char, &str)> {
+    let (first, behind) = unit(text)?;
+    if let Some(letter) = char::from_u32(u32::from(first)) {
+        return Some((letter, behind));
+    }
+    let (second, behind) = unit(behind.strip_prefix("\\u")?)?;
+    let letter = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((letter, behind))
+}
+
+/// Four hexadecimal digits, and what is behind them.
+fn unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, behind) = text.split_at_checked(4)?;
+    let is_code = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_code.then(|| u16::from_str_radix(digits, 16).ok()).flatten().map(|unit| (unit, behind))
+}
+
 /// Reads what follows a backslash; what is behind it.
 fn unescaped<'t>(text: &'t str, value: &mut String) -> Result<&'t str, String> {
     let Some(escaped) = text.chars().next() else {
@@ -67,12 +86,11 @@ fn unescaped<'t>(text: &'t str, value: &mut String) -> Result<&'t str, String> {
         't' => '\t',
         '"' | '\\' | '/' => escaped,
         'u' => {
-            let code = behind.get(..4).and_then(|it| u32::from_str_radix(it, 16).ok());
-            if let Some(letter) = code.and_then(char::from_u32) {
-                value.push(letter);
-                return Ok(&behind[4..]);
-            }
-            value.push_str("\\u");
+            let Some((letter, behind)) = by_code(behind) else {
+                value.push_str("\\u");
+                return Ok(behind);
+            };
+            value.push(letter);
             return Ok(behind);
         }
         // What is no escape stays as it is: Windows paths are often written without.

@@ -41,6 +41,11 @@ fn logfmt_is_pairs_with_quotes_where_they_are_needed() {
         ("=1", json!("not a `key=value` pair: `=1`")),
         (r#"a"b=1"#, json!(r#"not a `key=value` pair: `a"b=1`"#)),
         (r#"a="\u12" b=1"#, json!({ "a": "\\u12", "b": "1" })),
+        (r#"a="\ud83d\ude00!""#, json!({ "a": "😀!" })),
+        (
+            r#"a="\ud83d\u0041" b="\ude00" c="\u+123""#,
+            json!({ "a": r"\ud83dA", "b": r"\ude00", "c": r"\u+123" }),
+        ),
     ];
     check("decode logfmt", &rows);
 }

@@ -334,9 +334,10 @@ fn read_piece<'t>(
     Some(&text[digits..])
 }
 
-/// `+0100`, `+01:00`, `+01` or `Z`, however many letters there are.
+/// `+0100`, `+01:00`, `+01`, `Z`, or a name of UTC, however many letters there are.
 fn read_offset<'t>(text: &'t str, parts: &mut MomentParts) -> Option<&'t str> {
-    if let Some(rest) = text.strip_prefix('Z') {
+    // A longer name before the one that it begins with.
+    if let Some(rest) = ["UTC", "GMT", "UT", "Z"].iter().find_map(|name| text.strip_prefix(name)) {
         parts.offset = Some(Offset::UTC);
         return Some(rest);
     }
@@ -397,6 +398,14 @@ mod tests {
             Some("2026-01-05T09:30:00.250Z"),
         );
         reads("2026-01-05T09:30-03:30", "yyyy-MM-dd'T'HH:mmXXX", Some("2026-01-05T13:00:00.000Z"));
+        for (text, pattern) in [
+            ("Sun, 01 Mar 2026 10:00:00 GMT", "EEE, dd MMM yyyy HH:mm:ss Z"),
+            ("2026-03-01 10:00:00.000 UTC", "yyyy-MM-dd HH:mm:ss.SSS Z"),
+            ("2026-03-01T10:00:00UT", "yyyy-MM-dd'T'HH:mm:ssXXX"),
+        ] {
+            reads(text, pattern, Some("2026-03-01T10:00:00.000Z"));
+        }
+        reads("2026-03-01 10:00 CET", "yyyy-MM-dd HH:mm Z", None);
         reads("2026-02-30", "yyyy-MM-dd", None);
         reads("2026-01-05 rest", "yyyy-MM-dd", None);
         reads("0:30 PM 2026-01-05", "h:mm a yyyy-MM-dd", None);
