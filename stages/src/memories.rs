@@ -37,7 +37,7 @@ pub(crate) const SPAN: ValueKind =
 
 pub(crate) const MAX_KEYS: NodeRow = NodeRow::new(
     "max-keys",
-    "the maximum number of keys to remember; beyond it, the keys that have been idle longest are forgotten",
+    "the maximum number of keys to remember; beyond it, the keys that have been idle longest (to within a minute) are forgotten",
 )
 .examples(&["max-keys 50000"])
 .args(&[Arg::one("keys", KEYS)])
