@@ -106,7 +106,7 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
             continue;
         }
         let is_asked = filter.when.as_ref().is_none_or(|when| when.value.is_true(&scope));
-        let verdict = if is_asked { "keeps" } else { "passes by" };
+        let verdict = if is_asked { "keeps" } else { "is skipped" };
         exercised.insert(format!("filter {name} {verdict}"));
     }
     priority(plan, event, now, exercised);
@@ -126,7 +126,7 @@ pub(super) fn judged(
         let verdict = match stopped_by {
             Some(by) if *by == **name => "drops",
             _ if is_asked => "keeps",
-            _ => "passes by",
+            _ => "is skipped",
         };
         if matches!(filter.rule, Passing::Remembers(_)) {
             exercised.insert(format!("filter {name} {verdict}"));
