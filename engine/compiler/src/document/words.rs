@@ -46,9 +46,9 @@ pub(super) fn is_plain(word: &str) -> bool {
         && keyword(word).is_none()
 }
 
-/// Whether this is a quotation mark of printed text.
+/// Whether this is a quotation mark of printed text, or a backtick.
 pub(super) fn is_quote(it: char) -> bool {
-    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›')
+    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›' | '`')
 }
 
 /// What the word would be in quotes.

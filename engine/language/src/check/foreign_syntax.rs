@@ -6,6 +6,7 @@ use super::super::table::{Arity, NodeRow, ValueKind};
 use super::super::value::{bytes_of, duration_of, number};
 use super::units::{meant_duration, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
+use crate::expr::expression_in_quotes;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
 /// Reports the first habit in a node's arguments. What stands behind it is not looked at.
@@ -57,31 +58,43 @@ fn unquoted(
         return false;
     }
     let text = diagnostics.source().text.get(span.clone()).unwrap_or_default();
-    let (name, inner) = (row.name, text.replace('"', "'"));
+    let name = row.name;
     let before: String = given[..index].iter().map(|it| format!(" {}", written(it))).collect();
     match arg.ty {
         ValueKind::Expr(_) => {
-            diagnostics
+            let (quoted, is_sure) = expression_in_quotes(text);
+            let found = diagnostics
                 .push(Rule::UnquotedExpression, "an expression must be one quoted string")
                 .at(span.clone(), "quote from here to the end of the line")
-                .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"))
-                .fix(span, format!("\"{inner}\""));
+                .help(format!("write `{name}{before} {quoted}`{}", inside(&quoted)));
+            if is_sure {
+                found.fix(span, quoted);
+            }
         }
         ValueKind::Text
         | ValueKind::Literal
         | ValueKind::Template(_)
         | ValueKind::OwnTemplate(_)
         | ValueKind::UrlTemplate(_)
-        | ValueKind::Path => {
+        | ValueKind::Path
+            // A value in quotes is whole: the words before it are not a part of it.
+            if words.iter().all(|word| is_bare(word)) =>
+        {
+            let quoted = format!("\"{text}\"");
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
                 .at(span.clone(), "several words are several values")
-                .help(format!("write `{name}{before} \"{inner}\"`"))
-                .fix(span, format!("\"{inner}\""));
+                .help(format!("write `{name}{before} {quoted}`"))
+                .fix(span, quoted);
         }
         _ => return false,
     }
     true
+}
+
+/// What to say of the quotes inside of an expression.
+fn inside(quoted: &str) -> &'static str {
+    if quoted.starts_with('#') { "" } else { ": single quotes inside" }
 }
 
 /// `cooldown 5 min`.
@@ -156,15 +169,15 @@ pub(super) fn open_expression(
     let start = entries[first].name().map_or(span.start, |name| name.span().offset());
     let text = &diagnostics.source().text;
     let before = text.get(start..span.start).unwrap_or_default();
-    let inner = text.get(span.clone()).unwrap_or_default().replace('"', "'");
-    let help = format!("write `{} {before}\"{inner}\"`: single quotes inside", row.name);
+    let (quoted, is_sure) = expression_in_quotes(text.get(span.clone()).unwrap_or_default());
+    let help = format!("write `{} {before}{quoted}`{}", row.name, inside(&quoted));
     let is_last = first + 1 + rest.len() == entries.len();
     let found = diagnostics
         .push(Rule::UnquotedExpression, "an expression must be one quoted string")
         .at(span.clone(), "quote from here to the end of the line")
         .help(help);
-    if is_last {
-        found.fix(span, format!("\"{inner}\""));
+    if is_last && is_sure {
+        found.fix(span, quoted);
     }
     true
 }
@@ -235,7 +248,12 @@ fn end_in_comment(diagnostics: &Diagnostics, start: usize) -> Option<usize> {
 }
 
 fn is_printed_quote(it: char) -> bool {
-    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›')
+    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›' | '`')
+}
+
+/// What a text in other quotes is told.
+fn other_quotes(text: &str) -> &'static str {
+    if text.starts_with('`') { "these are backticks" } else { "these are printed quotes" }
 }
 
 /// `“text”`: never repaired, as nobody knows which quotes belong to the text.
@@ -248,10 +266,10 @@ fn printed_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kd
     };
     let end = behind.clone().find(ends).map_or(value_span(entry).end, |it| value_span(it).end);
     let text = diagnostics.source().text.get(start..end).unwrap_or_default();
-    let inner = text.trim_matches(is_printed_quote).to_owned();
+    let (inner, label) = (text.trim_matches(is_printed_quote).to_owned(), other_quotes(text));
     diagnostics
         .push(Rule::Syntax, "use straight double quotes for text")
-        .at(start..end, "these are printed quotes")
+        .at(start..end, label)
         .help(format!("write `\"{inner}\"`"));
     true
 }

@@ -74,16 +74,6 @@ fn is_property(tokens: &[LexToken], at: usize) -> bool {
         || matches!(kinds[..], [Kind::Word, Kind::Equals])
 }
 
-/// The text of an expression in one pair of double quotes.
-pub(super) fn quoted_expression(written: &str) -> String {
-    let is_wrapped = written.len() > 1 && written.starts_with('"') && written.ends_with('"');
-    let inner = if is_wrapped { &written[1..written.len() - 1] } else { written };
-    let halves = inner.matches('"').count();
-    // An odd quote was the outer one: the inner pairs stay.
-    let inner = if halves % 2 == 1 { written } else { inner };
-    format!("\"{}\"", inner.replace('"', "'"))
-}
-
 /// Whether a property stands among the tokens: a name, one `=`, a value.
 pub(super) fn has_property(text: &str, tokens: &[LexToken]) -> bool {
     let is_equals = |at: Option<usize>| {

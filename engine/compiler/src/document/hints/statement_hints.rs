@@ -6,6 +6,7 @@ use super::super::words;
 use super::phrase;
 use language::NodeRole;
 use language::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
+use language::expr::expression_in_quotes;
 use std::ops::Range;
 
 pub(super) struct Statement<'a> {
@@ -252,8 +253,9 @@ impl<'a> Statement<'a> {
         }
         let span = self.tail(start);
         let written = &self.text[span.clone()];
-        let quoted = phrase::quoted_expression(written);
-        let help = format!("write `{}`: single quotes inside", self.shown(start, &quoted));
+        let (quoted, is_sure) = expression_in_quotes(written);
+        let inside = if quoted.starts_with('#') { "" } else { ": single quotes inside" };
+        let help = format!("write `{}`{inside}", self.shown(start, &quoted));
         let label = if written.starts_with('"') {
             "the second double quote ends it"
         } else {
@@ -264,7 +266,7 @@ impl<'a> Statement<'a> {
         let message = "an expression must be one quoted string";
         let found = self.report(Rule::UnquotedExpression, message, span.clone(), label).help(help);
         // Where a property follows, nobody can tell where the expression ends.
-        if is_last {
+        if is_last && is_sure {
             found.fix(span.clone(), &*quoted);
             self.means(span, quoted);
         }

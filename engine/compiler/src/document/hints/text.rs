@@ -5,6 +5,7 @@ use super::super::words;
 use super::phrase;
 use super::statement_hints::Statement;
 use language::diagnostic::{Edit, Rule};
+use language::expr::template_in_quotes;
 use std::ops::Range;
 
 impl Statement<'_> {
@@ -265,8 +266,16 @@ impl Statement<'_> {
         let tail = self.tail(index);
         self.mended.word(tail);
         let message = "use straight double quotes for text";
-        self.report(Rule::Syntax, message, span.clone(), "these are printed quotes").help(help);
+        let label = match line.starts_with('`') {
+            true => "these are backticks",
+            false => "these are printed quotes",
+        };
+        let found = self.report(Rule::Syntax, message, span.clone(), label).help(help);
         if is_whole && !inner.contains(['"', '\\']) {
+            // Which printed quotes belong to the text, nobody knows; a backtick is none of them.
+            if line.starts_with('`') && line[..end].ends_with('`') {
+                found.fix(span.clone(), format!("\"{inner}\""));
+            }
             self.means(span, format!("\"{inner}\""));
         }
         true
@@ -275,13 +284,15 @@ impl Statement<'_> {
     /// `title {{ event.type }}`.
     pub(super) fn template(&mut self, index: usize) -> bool {
         let (word, span) = (self.word(index), self.tokens[index].span.clone());
-        let quoted = format!("\"{}\"", word.replace('"', "'"));
+        let (quoted, is_sure) = template_in_quotes(word);
         let help = format!("write `{}`", self.shown(index, &quoted));
         self.mended.word(span.clone());
-        self.report(Rule::Syntax, "a template must be in quotes", span.clone(), "quote all of it")
-            .help(help)
-            .fix(span.clone(), &*quoted);
-        self.means(span, quoted);
+        let message = "a template must be in quotes";
+        let found = self.report(Rule::Syntax, message, span.clone(), "quote all of it").help(help);
+        if is_sure {
+            found.fix(span.clone(), &*quoted);
+            self.means(span, quoted);
+        }
         false
     }
 }
