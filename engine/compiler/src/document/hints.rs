@@ -312,6 +312,17 @@ fn rest(
 
 /// `a { } b`: between the two nodes a sign is missing. Answers whether it could be put there.
 fn second_node(text: &str, end: usize, mended: &mut Mended, diagnostics: &mut Diagnostics) -> bool {
+    if text[end..].starts_with(',') {
+        let comma = end..end + 1;
+        diagnostics
+            .push(Rule::Syntax, "nodes have no commas between them")
+            .at(comma.clone(), "no comma here")
+            .help("delete the comma")
+            .fix(comma.clone(), "");
+        mended.blank(comma.clone());
+        mended.means(comma.clone(), vec![Edit { span: comma, text: String::new() }]);
+        return true;
+    }
     let message = "two nodes on one line need a `;` between them";
     diagnostics
         .push(Rule::Syntax, message)

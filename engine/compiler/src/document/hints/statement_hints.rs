@@ -346,6 +346,9 @@ impl<'a> Statement<'a> {
             }
             Kind::Template => return self.template(index),
             Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
+            Kind::Word if words_exactly(word) && self.is_name(index) => {
+                return self.keyword_as_name(index);
+            }
             Kind::Word => return self.bare(index),
             Kind::Equals => return self.no_value(index),
             Kind::Paren if index == 0 || !self.is_glued(index - 1) => {
@@ -584,6 +587,32 @@ impl<'a> Statement<'a> {
             false if tail == end => vec![edit(before..end, " { disabled }")],
             false => vec![edit(before..end, ""), edit(tail..tail, " { disabled }")],
         })
+    }
+
+    /// Whether a node's own name stands there.
+    fn is_name(&self, index: usize) -> bool {
+        const NAMED: &[&str] = &[
+            "pipeline", "filter", "dedupe", "throttle", "changes", "window", "watch", "policy",
+            "case",
+        ];
+        match NodeRole::of(self.word(0)) {
+            Some(_) => index == 2,
+            None => index == 1 && NAMED.contains(&self.word(0)),
+        }
+    }
+
+    /// `pipeline inf`: a name that KDL does not take for text.
+    fn keyword_as_name(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let quoted = format!("\"{word}\"");
+        let help = format!("write `{quoted}`");
+        self.mended.word(span.clone());
+        let message = format!("`{word}` is a keyword of KDL, so as a name it needs quotes");
+        self.report(Rule::BareKeyword, message, span.clone(), "not a name without quotes")
+            .help(help)
+            .fix(span.clone(), &*quoted);
+        self.means(span, quoted);
+        false
     }
 
     fn no_value(&mut self, index: usize) -> bool {
