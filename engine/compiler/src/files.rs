@@ -9,6 +9,7 @@ pub use exposure::{FileExposure, file_exposure, report_exposure};
 pub use unread::cannot_read;
 
 use crate::document;
+use kernel::pattern::glob_fits;
 use kernel::regular_file;
 use language::diagnostic::SourceText;
 use language::{FileFault, Files, PathEntry};
@@ -148,7 +149,22 @@ fn included_by(file: &Path) -> Vec<PathBuf> {
     let text = if is_small { std::fs::read_to_string(file).ok() } else { None };
     let folder = file.parent().unwrap_or(Path::new("."));
     let names = text.map(|text| document::included(&text)).unwrap_or_default();
-    names.into_iter().map(|name| folder.join(name)).filter(|it| *it != file).collect()
+    let paths = names.into_iter().flat_map(|name| match name.contains('*') {
+        true => matching(folder, &name),
+        false => vec![folder.join(name)],
+    });
+    paths.filter(|it| *it != file).collect()
+}
+
+/// The files that a pattern such as `common/*.kdl` names.
+fn matching(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+    let (below, pattern) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let entries = std::fs::read_dir(folder.join(below)).into_iter().flatten().flatten();
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".kdl") && glob_fits(pattern, &name)
+    };
+    entries.map(|entry| entry.path()).filter(fits).collect()
 }
 
 /// The pipeline file that `NAME.test.kdl` belongs to.
@@ -341,6 +357,35 @@ mod tests {
     fn check(data: Option<&str>, path: &str, expected: &str) {
         let place = PipelinePath::of(Path::new("some/pipelines/a.kdl"), None, data.map(Path::new));
         assert_eq!(place.written(path), Path::new(expected));
+    }
+
+    #[test]
+    fn what_a_pattern_includes_is_no_pipeline_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+            std::fs::write(path, text).expect("it is written");
+        };
+        write("home.kdl", "pipeline home schema-version=1\ninclude \"common/*.kdl\"\n");
+        write("common/sinks.kdl", "sink stdout all\n");
+        write("other/alone.kdl", "pipeline alone schema-version=1\n");
+        let found = in_folder(folder.path()).expect("it can be read");
+        let names: Vec<_> =
+            found.iter().map(|path| path.strip_prefix(folder.path()).expect("below")).collect();
+        assert_eq!(names, [Path::new("home.kdl"), Path::new("other/alone.kdl")]);
+    }
+
+    #[test]
+    fn json_may_begin_with_a_byte_order_mark() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("ring.json"), "\u{FEFF}{}").expect("it is written");
+        let mut files =
+            OpenedFiles::new(PipelinePath::of(&folder.path().join("a.kdl"), None, None));
+        assert_eq!(files.read("ring.json").expect("it is read").text, "{}");
+        std::fs::write(folder.path().join("nan.csv"), [0xFF, 0xFE]).expect("it is written");
+        assert!(!files.read("nan.csv").expect_err("it is no text").is_missing);
+        assert!(files.read("nam.csv").expect_err("it is not there").is_missing);
     }
 
     #[test]
