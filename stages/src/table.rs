@@ -100,6 +100,7 @@ fn open(path: &Spanned<String>, wanted: &Columns, context: &mut Context<'_>) -> 
             let neighbours = context.files.neighbours(&path.value);
             let name = path.value.rsplit('/').next().unwrap_or_default();
             let near = nearest(name, neighbours.iter().map(String::as_str));
+            let near = near.filter(|_| why.is_missing);
             let found = context
                 .diagnostics
                 .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))

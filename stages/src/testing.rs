@@ -89,7 +89,7 @@ impl Files for FakeFiles<'_> {
     fn read(&mut self, path: &str) -> Result<Arc<SourceText>, language::FileFault> {
         let found = self.0.iter().find(|it| it.0 == path).ok_or_else(|| {
             let reason = "file not found".to_owned();
-            language::FileFault { is_outside: false, reason }
+            language::FileFault { is_outside: false, is_missing: true, reason }
         })?;
         Ok(Arc::new(SourceText { name: path.to_owned(), text: found.1.to_owned() }))
     }

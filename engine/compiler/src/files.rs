@@ -222,7 +222,7 @@ impl OpenedFiles {
             let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
             let root = root.to_string_lossy();
             let reason = format!("it is outside `{root}/`, the root of this pipeline");
-            return Err(FileFault { is_outside: true, reason });
+            return Err(FileFault { is_outside: true, is_missing: false, reason });
         }
         if let Some(text) = self.place.instead.get(path) {
             return Ok(Arc::new(SourceText {
@@ -232,12 +232,22 @@ impl OpenedFiles {
         }
         let bytes = regular_file::read(&full, SIZE_MAX).map_err(|fault| in_words(&fault))?;
         let text = String::from_utf8(bytes).map_err(|_| unread("it is not UTF-8 text"))?;
+        let text = if is_json(path) { without_mark(text) } else { text };
         Ok(Arc::new(SourceText { name: path.display().to_string(), text }))
     }
 }
 
 fn unread(reason: impl Into<String>) -> FileFault {
-    FileFault { is_outside: false, reason: reason.into() }
+    FileFault { is_outside: false, is_missing: false, reason: reason.into() }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+/// A text without the byte order mark that editors put before it, and that JSON does not know.
+fn without_mark(text: String) -> String {
+    text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text)
 }
 
 /// Why there is nothing at a path: the file is missing, or already a folder that leads to it.
@@ -246,14 +256,17 @@ fn missing(path: &Path, fault: &std::io::Error) -> FileFault {
     let gone = folders.filter(|folder| !folder.exists()).last().and_then(Path::file_name);
     match gone.filter(|_| fault.kind() == std::io::ErrorKind::NotFound) {
         // The name alone: a full path would say more of the machine than of the mistake.
-        Some(gone) => unread(format!("the folder `{}` does not exist", gone.to_string_lossy())),
+        Some(gone) => {
+            let reason = format!("the folder `{}` does not exist", gone.to_string_lossy());
+            FileFault { is_missing: true, ..unread(reason) }
+        }
         None => in_words(fault),
     }
 }
 
 fn in_words(fault: &std::io::Error) -> FileFault {
     match fault.kind() {
-        std::io::ErrorKind::NotFound => unread("file not found"),
+        std::io::ErrorKind::NotFound => FileFault { is_missing: true, ..unread("file not found") },
         std::io::ErrorKind::PermissionDenied => unread("permission denied"),
         _ => unread(fault.to_string()),
     }

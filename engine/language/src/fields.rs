@@ -50,6 +50,8 @@ pub enum PathEntry {
 pub struct FileFault {
     /// Whether it lies outside the pipeline's root.
     pub is_outside: bool,
+    /// Whether nothing is there, so that the name may have a slip.
+    pub is_missing: bool,
     /// In words that fit behind "cannot read it:".
     pub reason: String,
 }

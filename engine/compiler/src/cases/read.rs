@@ -341,6 +341,7 @@ impl CaseReader<'_, '_> {
                 let name = path.value.rsplit('/').next().unwrap_or_default().to_owned();
                 let neighbours = self.context.files.neighbours(&from_pipeline);
                 let near = nearest(&name, neighbours.iter().map(String::as_str));
+                let near = near.filter(|_| why.is_missing);
                 let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 let message = format!("cannot read the sample: {}", why.reason);
                 let rule = why.rule(Rule::BadSample);

@@ -216,6 +216,7 @@ impl Splice<'_> {
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
         let neighbours = self.files.neighbours(&wanted.path);
         let near = nearest(name, neighbours.iter().map(String::as_str));
+        let near = near.filter(|_| why.is_missing);
         let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let message = format!("cannot read the included file: {}", why.reason);
         let rule = why.rule(Rule::BadInclude);

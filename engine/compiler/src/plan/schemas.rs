@@ -137,7 +137,10 @@ fn compile(
     let source = match context.files.read(&file.value) {
         Ok(source) => source,
         Err(why) => {
-            let near = file_near(&file.value, context);
+            let near = match why.is_missing {
+                true => file_near(&file.value, context),
+                false => String::new(),
+            };
             context
                 .diagnostics
                 .push(
