@@ -752,16 +752,32 @@ fn to_json<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
     owned(values[0].to_json().to_string())
 }
 
+/// How many decimal digits are wanted; `None` where that is no number.
+fn digits(given: Option<&Val<'_>>) -> Option<usize> {
+    match given {
+        None => Some(0),
+        Some(Val::Int(it)) => usize::try_from((*it).clamp(0, 15)).ok(),
+        Some(_) => None,
+    }
+}
+
+/// A number with so many decimal digits, halves away from zero, and never a negative zero.
+fn rounded(number: f64, digits: usize) -> f64 {
+    let scale = 10_f64.powi(i32::try_from(digits).unwrap_or(0));
+    let made = (number * scale).round() / scale;
+    // What is too large to be scaled has no fraction.
+    if made.is_finite() { made + 0.0 } else { number }
+}
+
 /// A number with so many digits behind the point, as text.
 fn fixed<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
-    let digits = match values.get(1) {
-        None => 0,
-        Some(Val::Int(it)) => usize::try_from((*it).clamp(0, 15)).unwrap_or(0),
-        Some(_) => return Val::Null,
-    };
-    match values[0].as_f64() {
-        Some(number) => owned(format!("{number:.digits$}")),
-        None => values[0].clone(),
+    let Some(digits) = digits(values.get(1)) else { return Val::Null };
+    let point = if digits == 0 { "" } else { "." };
+    match &values[0] {
+        // No float holds every whole number.
+        Val::Int(_) | Val::Long(_) => owned(format!("{}{point}{:0<digits$}", values[0].text(), "")),
+        Val::Float(number) => owned(format!("{:.digits$}", rounded(*number, digits))),
+        other => other.clone(),
     }
 }
 
@@ -873,18 +889,11 @@ fn absolute<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
 }
 
 fn round<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
-    let digits = match values.get(1) {
-        None => 0,
-        Some(Val::Int(it)) => i32::try_from((*it).clamp(0, 15)).unwrap_or(0),
-        Some(_) => return Val::Null,
-    };
+    let Some(digits) = digits(values.get(1)) else { return Val::Null };
     match &values[0] {
         Val::Int(_) | Val::Long(_) => values[0].clone(),
         Val::Float(it) if digits == 0 && it.abs() < 9e15 => Val::Int(it.round() as i64),
-        Val::Float(it) => {
-            let scale = 10_f64.powi(digits);
-            Val::float((it * scale).round() / scale)
-        }
+        Val::Float(it) => Val::float(rounded(*it, digits)),
         _ => Val::Null,
     }
 }
