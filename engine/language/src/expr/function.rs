@@ -150,7 +150,7 @@ const ROWS: &[FunctionRow] = &[
         scope.random.map_or(Val::Null, |random| owned(random.uuid(scope.now).to_string()))
     }),
     shows(row("time", 1, 3, read_time), |it, scope| show_time(it, "HH:mm", scope)),
-    row("date", 1, 2, |it, scope| show_time(it, "yyyy-MM-dd", scope)),
+    row("date", 1, 3, |it, scope| show_time(it, "yyyy-MM-dd", scope)),
     row("hour", 1, 2, |it, scope| local(it, scope, jiff::Zoned::hour)),
     row("minute", 1, 2, |it, scope| local(it, scope, jiff::Zoned::minute)),
     row("day", 1, 2, |it, scope| local(it, scope, jiff::Zoned::day)),
@@ -292,10 +292,7 @@ pub(super) fn resolve_filter(
     // What takes no value first is no filter.
     let row = find(name, roots).filter(|it| 0 < it.arity.1);
     let Some(row) = row else { return Err(unknown_filter(name, at.clone(), roots)) };
-    let (least, most) = match row.name {
-        "time" => (1, 2),
-        _ => row.arity,
-    };
+    let (least, most) = row.arity;
     let given = arguments.len();
     if given < least || most < given {
         let (message, help) = match (least, most) {
@@ -369,7 +366,7 @@ pub(super) fn wanted(name: &str, index: usize) -> &'static str {
         )
         | ("json", 0)
         | ("join" | "time" | "date" | "hour" | "minute" | "day" | "weekday", 1)
-        | ("pad" | "time", 2) => "text",
+        | ("pad" | "time" | "date", 2) => "text",
         (
             "abs" | "round" | "floor" | "ceil" | "geo_distance" | "random.float" | "random.int",
             _,
@@ -450,12 +447,14 @@ fn check_moment(
 ) -> Result<(), ExprProblem> {
     let Some(text) = literal.as_str() else { return Ok(()) };
     let is_pattern = matches!((name, index), ("time", 1) | ("date", 1));
-    let is_zone =
-        matches!((name, index), ("time", 2) | ("hour" | "minute" | "day" | "weekday" | "date", 1));
+    let is_zone = matches!(
+        (name, index),
+        ("time" | "date", 2) | ("hour" | "minute" | "day" | "weekday" | "date", 1)
+    );
     if is_zone && kernel::time::zone(text).is_some() {
         return Ok(());
     }
-    if is_zone && (name != "date" || text.contains('/')) {
+    if is_zone && (!is_pattern || text.contains('/')) {
         let near = jiff::tz::db().available().map(|available| available.as_str().to_owned());
         let near: Vec<String> = near.collect();
         let help = match nearest(text, near.iter().map(String::as_str)) {
@@ -806,11 +805,18 @@ fn local<'a>(values: &[Val<'a>], scope: &Scope<'a>, part: fn(&jiff::Zoned) -> i8
     at.map_or(Val::Null, |it| Val::Int(i64::from(part(&it))))
 }
 
-/// A time as text: the second value is a pattern or the name of a zone.
+/// A time as text: the second value is a pattern or the name of a zone, the third is a zone.
 fn show_time<'a>(values: &[Val<'a>], usual: &str, scope: &Scope<'a>) -> Val<'a> {
     let given = values.get(1).map(|value| value.as_str().unwrap_or_default());
-    let named = given.and_then(kernel::time::zone);
-    let pattern = if named.is_some() { usual } else { given.unwrap_or(usual) };
+    let named = match values.get(2) {
+        Some(name) => zone(Some(name), scope),
+        None => given.and_then(kernel::time::zone),
+    };
+    if named.is_none() && 2 < values.len() {
+        return Val::Null;
+    }
+    let is_zone = named.is_some() && values.len() == 2;
+    let pattern = if is_zone { usual } else { given.unwrap_or(usual) };
     let zone = named.as_ref().unwrap_or(scope.zone.unwrap_or(&UTC));
     let text = time(&values[0], scope).and_then(|time| moment::shown(time, pattern, zone));
     text.map_or(Val::Null, owned)

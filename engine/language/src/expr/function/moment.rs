@@ -91,7 +91,18 @@ fn pieces(pattern: &str) -> Result<Vec<MomentPiece>, String> {
 
 /// What is wrong with a pattern: letters that mean nothing, or a quote that is not closed.
 pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<ExprProblem> {
-    let letters = pieces(pattern).err()?;
+    let is_percent = |pair: &[u8]| pair[0] == b'%' && pair[1].is_ascii_alphabetic();
+    if pattern.as_bytes().windows(2).any(is_percent) {
+        let message = format!("`{pattern}` is not a pattern of a time");
+        return Some(ExprProblem::syntax(span.clone(), message).help(
+            "a pattern has letters without `%`: `HH:mm` for hours and minutes, `yyyy-MM-dd` for a \
+             date",
+        ));
+    }
+    let letters = match pieces(pattern) {
+        Err(letters) => letters,
+        Ok(pieces) => return minutes_of_date(pattern, &pieces, span),
+    };
     if letters == "'" {
         let message = format!("a quote in the pattern `{pattern}` is never closed");
         return Some(ExprProblem::syntax(span.clone(), message).help("write `''` for one quote"));
@@ -100,6 +111,23 @@ pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<Expr
     let help = "a pattern consists of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, and \
                 text in single quotes";
     Some(ExprProblem::syntax(span.clone(), message).help(help))
+}
+
+/// `dd.mm.yyyy`: `mm` are minutes.
+fn minutes_of_date(
+    pattern: &str,
+    pieces: &[MomentPiece],
+    span: &Range<usize>,
+) -> Option<ExprProblem> {
+    let has = |letter: char| {
+        pieces.iter().any(|piece| matches!(piece, MomentPiece::Letters(it, _) if *it == letter))
+    };
+    if !has('m') || has('H') || has('h') || has('M') || !has('d') && !has('y') {
+        return None;
+    }
+    let message = format!("`m` are minutes in the pattern `{pattern}`, and it has no hours");
+    let meant = pattern.replace('m', "M");
+    Some(ExprProblem::syntax(span.clone(), message).help(format!("months are `M`: `{meant}`")))
 }
 
 /// Microseconds as seconds, whole where they are.
