@@ -168,7 +168,7 @@ fn compared<'a>(
     right: &'a ExprNode,
     scope: &Scope<'a>,
 ) -> Val<'a> {
-    if is_priority(left) || is_priority(right) {
+    if left.is_level() || right.is_level() {
         return levels(operator, left, right, scope);
     }
     strict(operator, &eval(left, scope), &eval(right, scope))
@@ -233,10 +233,6 @@ fn charged(budget: Option<usize>, value: &Value) -> Option<usize> {
             .try_fold(budget, |left, (key, it)| charged(left.checked_sub(key.len()), it)),
         _ => Some(budget),
     }
-}
-
-fn is_priority(node: &ExprNode) -> bool {
-    matches!(node, ExprNode::Field(Field::Priority, _))
 }
 
 /// Comparisons with `event.priority` compare levels.

@@ -170,11 +170,10 @@ pub(super) fn check_levels(
     text: &str,
     problems: &mut Vec<ExprProblem>,
 ) {
-    let is_priority = |node: &ExprNode| matches!(node, ExprNode::Field(Field::Priority, _));
     let mut literals = Vec::new();
-    if is_priority(left) {
+    if left.is_level() {
         alternatives(right, text, &mut literals);
-    } else if is_priority(right) {
+    } else if right.is_level() {
         alternatives(left, text, &mut literals);
     }
     problems.extend(literals.iter().filter_map(|(it, span)| bad_level(it, span)));

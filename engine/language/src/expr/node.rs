@@ -233,6 +233,23 @@ impl ExprNode {
         }
     }
 
+    /// Whether it is a priority, which compares by level: `event.priority`, also with a default.
+    pub(super) fn is_level(&self) -> bool {
+        match self {
+            ExprNode::Field(field, _) => *field == Field::Priority,
+            ExprNode::Run(first, rest) => {
+                rest.iter().all(|it| it.0 == Binary::Coalesce)
+                    && (first.is_level() || rest.iter().any(|it| it.1.is_level()))
+            }
+            ExprNode::Choice(parts) => parts[1..].iter().any(ExprNode::is_level),
+            ExprNode::Call(Function::Plain(row), arguments, _) => {
+                matches!(row.name, "coalesce" | "default")
+                    && arguments.iter().any(ExprNode::is_level)
+            }
+            _ => false,
+        }
+    }
+
     /// How deep evaluation recurses.
     pub(super) fn height(&self) -> usize {
         let mut tallest = 0;

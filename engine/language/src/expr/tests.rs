@@ -382,6 +382,35 @@ fn times_are_shown_in_the_zone_of_the_pipeline() {
 }
 
 #[test]
+fn a_number_is_rounded_alike_by_functions_and_filters() {
+    renders("{{ 2.5 | round }} {{ 0.5 | round }} {{ -2.5 | round }}", "3 1 -3");
+    renders("{{ -0.4 | round }} {{ -0.04 | round(1) }}", "0 0.0");
+    renders("{{ 9007199254740993 | round }}", "9007199254740993");
+    renders("{{ 7 | round(2) }} {{ 0.125 | round(2) }}", "7.00 0.13");
+    renders("{{ 1e300 | round(15) }}", &format!("{:.15}", 1e300));
+    check("fixed(2.5)", json!("3"));
+    check("[round(2.5), round(-0.4), round(-0.04, 1)]", json!([3, 0, 0.0]));
+    check("fixed(9007199254740993, 1)", json!("9007199254740993.0"));
+}
+
+#[test]
+fn a_time_is_shown_in_a_zone_of_its_own() {
+    renders("{{ data.when | time('HH:mm', 'America/New_York') }}", "19:00");
+    renders("{{ data.when | date('d.M. HH:mm', 'Asia/Tokyo') }}", "1.1. 09:00");
+    check("date(data.when, 'HH:mm', 'Asia/Tokyo')", json!("09:00"));
+    check("date(data.when, 'Asia/Tokyo')", json!("2026-01-01"));
+    check("date(data.when, 'HH:mm', data.name)", json!(null));
+}
+
+#[test]
+fn a_priority_with_a_default_compares_by_level() {
+    check("(event.priority ?? 'high') >= 'normal'", json!(true));
+    check("coalesce(event.priority, 'low') < 'critical'", json!(true));
+    check("(data.yes ? 'critical' : event.priority) > 'low'", json!(true));
+    check("default(event.priority, 'low') in ['low']", json!(true));
+}
+
+#[test]
 fn a_text_without_an_offset_is_in_the_zone_of_the_pipeline() {
     let zone = kernel::time::zone("Europe/Berlin").expect("a zone");
     let data = json!({ "at": "2026-06-01T10:00:00" });

@@ -44,6 +44,13 @@ impl Infer<'_> {
         if let ("contains", [list, item]) = (name, arguments) {
             self.looked_for(list, &shapes[0], item, here);
         }
+        if let (Function::Within(..), [value]) = (function, arguments) {
+            self.expect_moment(value, &shapes[0], span.clone(), here);
+        }
+        self.expect_no_level(name, arguments, span.clone(), here);
+        if let ("contains", false, [text, list]) = (name, is_filter, arguments) {
+            self.contains_list(text, &shapes[0], list, span.clone(), here);
+        }
         if let Function::Groups(regex) = function {
             let text = || ValueType::text().or_null();
             let groups = regex.capture_names().flatten().map(|name| (name, text()));
@@ -87,6 +94,82 @@ impl Infer<'_> {
                 ValueType::number().or_null()
             }
         }
+    }
+
+    /// `hour(event.time) in '07:00-22:00'`: a number of hours is no time.
+    fn expect_moment(
+        &mut self,
+        value: &ExprNode,
+        shape: &ValueType,
+        span: Range<usize>,
+        here: &EventTypes,
+    ) {
+        let is_small = shape.number.is_some_and(|number| number.most <= SECONDS_OF_DAY);
+        let is_other = shape.text.is_some() || shape.time || shape.is_any();
+        if !is_small || is_other {
+            return;
+        }
+        let time = match value {
+            ExprNode::Call(_, arguments, _) => arguments.first().map(|time| self.shown(time)),
+            _ => None,
+        };
+        let time = time.unwrap_or("event.time").to_owned();
+        let range = self.text.get(value.span().end..span.end).unwrap_or_default().trim_start();
+        let range = range.trim_start_matches(')').trim_start().to_owned();
+        let message = format!("`{}` is a number, not a time", self.shown(value));
+        let label = "a range of the time of day needs a time";
+        if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+            it.help = Some(format!("write `{time} {range}`"));
+        }
+    }
+
+    /// `max(event.priority, 'high')`: a function knows words, and no levels.
+    fn expect_no_level(
+        &mut self,
+        name: &str,
+        arguments: &[ExprNode],
+        span: Range<usize>,
+        here: &EventTypes,
+    ) {
+        let is_level = |node: &ExprNode| match node {
+            ExprNode::List(items) => items.iter().any(ExprNode::is_level),
+            node => node.is_level(),
+        };
+        if !matches!(name, "min" | "max" | "sort") || !arguments.iter().any(is_level) {
+            return;
+        }
+        let message = format!("`{name}` orders priorities by their letters, not by their levels");
+        let label = "`critical` comes before `low` here";
+        if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+            it.help =
+                Some("compare the priority itself, as in `event.priority >= 'high'`".to_owned());
+        }
+    }
+
+    /// `contains(event.type, ['a', 'b'])`: a list of what a text may be.
+    fn contains_list(
+        &mut self,
+        text: &ExprNode,
+        shape: &ValueType,
+        list: &ExprNode,
+        span: Range<usize>,
+        here: &EventTypes,
+    ) {
+        let is_list = matches!(list, ExprNode::List(_) | ExprNode::Literal(Value::Array(_), _));
+        if !is_list || !shape.is_only_text() {
+            return;
+        }
+        let (shown, items) = (self.shown(text).to_owned(), self.list_behind(text, &span));
+        let message = format!("`{shown}` is text, and `contains` looks for one text in it");
+        if let Some(it) = self.report(here, Rule::NeverCompare, span, message, "always null") {
+            it.help = Some(format!("write `{shown} in {items}`"));
+        }
+    }
+
+    /// The second of two arguments as it is written.
+    fn list_behind(&self, first: &ExprNode, call: &Range<usize>) -> String {
+        let rest = self.text.get(first.span().end..call.end.saturating_sub(1));
+        rest.unwrap_or_default().trim_start_matches([')', ' ', ',']).trim().to_owned()
     }
 
     /// A pattern by which no time can be read, since it has no date.
@@ -166,6 +249,9 @@ impl Infer<'_> {
         }
     }
 }
+
+/// Where a number ends that counts hours, minutes or seconds of a day.
+const SECONDS_OF_DAY: f64 = 86_400.0;
 
 /// Something that a name fits or not.
 type Question<'f> = Box<dyn Fn(&str) -> bool + 'f>;

@@ -28,7 +28,7 @@ impl Infer<'_> {
         let (a, b) = (self.see(left, here).shape, self.see(right, here).shape);
         let is_field =
             |node: &ExprNode, wanted| matches!(node, ExprNode::Field(field, _) if *field == wanted);
-        if is_field(left, Field::Priority) || is_field(right, Field::Priority) {
+        if left.is_level() || right.is_level() {
             return self.levels(operator, left, right, here);
         }
         let literals = |node: &ExprNode| {
