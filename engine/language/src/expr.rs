@@ -29,10 +29,12 @@ mod value;
 mod value_type;
 
 pub use aggregate::Aggregate;
+pub(crate) use function::is_function;
 pub use function::meant as meant_function;
 pub use function::{TimePattern, number_of, pattern_help, percent_encoded};
 pub use infer::Declared;
 pub use lex::is_escape;
+pub(crate) use lex::quoted_length;
 pub use problem::{ExprProblem, ProblemKind};
 pub use quotes::{expression_in_quotes, template_in_quotes};
 pub use schema::of_schema;

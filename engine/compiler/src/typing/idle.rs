@@ -8,6 +8,7 @@ use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{PathRead, Root};
 use language::spanned::Span;
+use serde_json::Value;
 use stages::contract::{CloudEvents, SinkRole};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ pub(super) fn check(
         subject: has_subject(spec) || emits(document.nodes()),
     };
     fields(sites, set, diagnostics);
+    keys(sites, diagnostics);
     // A source that could not be read is not missing.
     if !diagnostics.has_errors() && spec.sources.is_empty() {
         diagnostics
@@ -281,6 +283,24 @@ fn report_subjects(mut reads: Vec<Span>, diagnostics: &mut Diagnostics) {
         "write `map { subject \"data.subject\" }` in the source, with the path of what the event \
          is about",
     );
+}
+
+/// Keys that are one text for all events: usually the name of a field in two pairs of quotes.
+fn keys(sites: &[ExprSite<'_>], diagnostics: &mut Diagnostics) {
+    let is_key = |site: &&ExprSite<'_>| match site.node() {
+        "key" => matches!(site.top.name().value(), "dedupe" | "throttle" | "changes" | "window"),
+        "cooldown" => site.name == "key",
+        _ => false,
+    };
+    for site in sites.iter().filter(is_key) {
+        let Some(expr) = super::expr(site).filter(|expr| expr.reads().is_empty()) else { continue };
+        if let [(Value::String(_), _)] = expr.literals().as_slice() {
+            diagnostics
+                .push(Rule::AlwaysSame, "this key is the same for every event")
+                .at(site.span(), "a text, not a value of the event")
+                .help("read a value, such as `event.subject` or `data.id`");
+        }
+    }
 }
 
 fn no_effect(diagnostics: &mut Diagnostics, word: &str, span: &Span, why: &str, help: &str) {

@@ -12,9 +12,9 @@ use super::super::words::{nearest, respelled};
 use super::secrets;
 use super::units::{is_clear_rate, is_clear_size, meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
-use crate::expr::{Expr, ExprProblem, Roots, Template};
+use crate::expr::{Expr, ExprProblem, Root, Roots, Template, is_function};
 use crate::spanned::Span;
-use kdl::{KdlEntry, KdlNode, KdlValue};
+use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 use kernel::hours::{DAYS, DayRange, Weekdays};
 use kernel::time::Timestamp;
 use kernel::time::write_duration;
@@ -519,21 +519,24 @@ impl ValueCheck<'_> {
                 }
                 self.span = whole;
             }
-            ValueKind::Expr(roots) => {
-                if let Err(problems) = Expr::parse(text, roots)
-                    && !self.template_for_expression(text, roots)
-                {
-                    self.problems(Rule::BadExpression, problems);
+            ValueKind::Expr(roots) => match Expr::parse(text, roots) {
+                Ok(_) => self.braces_in_text(text),
+                Err(problems) => {
+                    if !self.template_for_expression(text, roots)
+                        && !self.bare_name(node, text, roots)
+                    {
+                        self.problems(Rule::BadExpression, problems);
+                    }
                 }
             }
             ValueKind::UrlTemplate(_) if is_plain(text) && !is_url(text) => self.bad_url(text),
             ValueKind::Template(roots)
             | ValueKind::OwnTemplate(roots)
-            | ValueKind::UrlTemplate(roots) => {
-                if let Err(problems) = Template::parse(text, roots) {
-                    self.problems(Rule::BadTemplate, problems);
-                }
-            }
+            | ValueKind::UrlTemplate(roots) => match Template::parse(text, roots) {
+                Ok(_) => self.path_for_template(node, text, roots),
+                Err(problems) => self.problems(Rule::BadTemplate, problems),
+            },
+            ValueKind::Text if node.name().value() == "type" => self.path_for_type(text),
             ValueKind::Rate if parse_rate(text).is_none() => self.bad_rate(text),
             ValueKind::Field if field_path(text).is_none() => {
                 self.wrong("a dotted path such as `data.person`")
@@ -604,6 +607,66 @@ impl ValueCheck<'_> {
             }
         }
         true
+    }
+
+    /// `key "id"`, `when "ring"`: a field or a type without what stands before it.
+    fn bare_name(&mut self, node: &KdlNode, text: &str, roots: Roots) -> bool {
+        let name = self.entry.name().map_or(node.name().value(), KdlIdentifier::value);
+        let is_word = |text: &str| {
+            text.starts_with(|letter: char| letter.is_ascii_alphabetic())
+                && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        };
+        let is_condition = matches!(name, "when" | "check" | "except" | "allow" | "where");
+        let is_known = !is_word(text)
+            || matches!(text, "True" | "False" | "None" | "nil")
+            || nearest(text, roots.names()).is_some()
+            || is_function(text);
+        if is_known || !is_condition && name != "key" || !roots.contains(Root::Event) {
+            return false;
+        }
+        let field = format!("event.{text}");
+        let meant = match is_condition {
+            true => format!("event.type == '{text}'"),
+            false if Expr::parse(&field, roots).is_ok() => field,
+            false => format!("data.{text}"),
+        };
+        let help = format!("write `{}`", self.with(&format!("\"{meant}\"")));
+        self.span = value_text_span(self.entry, 0..text.len());
+        self.report(Rule::UnknownFunction, format!("`{text}` is unknown"), "unknown", &help);
+        true
+    }
+
+    /// `'{{ data.door }}' == 'front'`: a text of an expression is no template.
+    fn braces_in_text(&mut self, text: &str) {
+        let Some((span, inside)) = unrendered::in_quotes(text) else { return };
+        let help = match inside {
+            Some(path) => format!("write `{path}`, without quotes and braces"),
+            None => "join texts with `+`, as in `'Door ' + data.door`".to_owned(),
+        };
+        self.span = value_text_span(self.entry, span);
+        let message = "a text of an expression is not a template";
+        self.report(Rule::BadExpression, message, "would be used as it is", &help);
+    }
+
+    /// `type "data.kind"` of a source, which is a text.
+    fn path_for_type(&mut self, text: &str) {
+        if !is_path(text, Roots::MAP) {
+            return;
+        }
+        let message = format!("`{text}` is a plain text here, the same for every event");
+        let help = format!("write `map {{ type \"{text}\" }}` to read it from the message");
+        self.report(Rule::AlwaysSame, message, "not read from the message", &help);
+    }
+
+    /// `title "data.door"`: a path without its braces.
+    fn path_for_template(&mut self, node: &KdlNode, text: &str, roots: Roots) {
+        let is_shown = matches!(node.name().value(), "set" | "title" | "message");
+        if !is_shown || !is_path(text, roots) {
+            return;
+        }
+        let message = format!("`{text}` is a plain text here, the same for every event");
+        let help = format!("write `{{{{ {text} }}}}` to read the value");
+        self.report(Rule::AlwaysSame, message, "not read from the event", &help);
     }
 
     fn bad_name(&mut self, text: &str) {
@@ -875,6 +938,18 @@ fn is_plain_number(text: &str) -> bool {
 /// Whether a text is all that its value will be: no template, and nothing from a variable.
 fn is_plain(text: &str) -> bool {
     !text.contains("{{") && !text.contains("${")
+}
+
+/// Whether all of a text is the path of a value of an event.
+fn is_path(text: &str, roots: Roots) -> bool {
+    let Some((root, rest)) = text.split_once('.') else { return false };
+    let is_part = |part: &str| {
+        part.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    matches!(root, "event" | "data" | "raw" | "enrich")
+        && rest.split('.').all(is_part)
+        && Expr::parse(text, roots).is_ok()
 }
 
 /// Whether a text is a URL of a scheme that some kind speaks.

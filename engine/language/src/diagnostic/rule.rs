@@ -165,6 +165,7 @@ rules! {
     SamePath = "E0206",
     /// An expression that reads the result of a stage without waiting for that stage.
     /// Stages that do not wait for each other run in parallel, so the value would be null.
+    /// So would be `event.seq`, which is given when the event is stored.
     NotYetThere = "E0210",
     /// Stages that send events because of each other.
     /// Each event that one sends is a reason for the next to send one, without end. A stage never sees what it
@@ -229,6 +230,7 @@ rules! {
     UndeclaredPath = "W0104",
     /// A condition with the same result for every event that reaches it.
     /// The schema limits the value, the type was already checked, or the value is never null.
+    /// The same goes for a key or a text that was meant to read a value of the event.
     AlwaysSame = "W0109",
     /// A `param` that nothing reads.
     /// It is left over, or its name is misspelled where it is used.

@@ -30,6 +30,22 @@ pub(super) fn never_holds(node: &ExprNode) -> bool {
         })
 }
 
+/// Whether one of the two always holds: a value is never both of two others.
+pub(super) fn always_either(one: &ExprNode, other: &ExprNode) -> bool {
+    match (asked(one), asked(other)) {
+        (Some((a, Asked::NotIn(these))), Some((b, Asked::NotIn(those)))) => {
+            reads_same(a, b) && !these.iter().any(|a| those.iter().any(|b| equals(a, b)))
+        }
+        _ => false,
+    }
+}
+
+/// The same value, also where it is a priority: every word is a level in any case.
+fn reads_same(one: &ExprNode, other: &ExprNode) -> bool {
+    let is_field = |a: &ExprNode, b: &ExprNode| matches!((a, b), (ExprNode::Field(a, _), ExprNode::Field(b, _)) if a == b);
+    same(one, other) || is_field(one, other)
+}
+
 /// What `||` joins: one of them holds where the whole does.
 pub(super) fn alternatives(node: &ExprNode) -> Vec<&ExprNode> {
     joined(node, Binary::Or)

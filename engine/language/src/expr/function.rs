@@ -249,6 +249,11 @@ pub fn meant(name: &str) -> Option<&'static str> {
     known.or_else(foreign).or_else(|| nearest(name, names.iter().copied()))
 }
 
+/// Whether a function has this name.
+pub(crate) fn is_function(name: &str) -> bool {
+    names(Roots::EVENT).contains(&name)
+}
+
 /// Finds a function and checks what can be checked before it is called.
 pub(super) fn resolve(
     name: &str,

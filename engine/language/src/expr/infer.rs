@@ -14,6 +14,7 @@ pub use paths::Declared;
 pub(super) use paths::declared;
 
 use super::Root;
+use super::exclude;
 use super::function::Function;
 use super::node::{Binary, ExprNode, Field, Step};
 use super::type_env::{EventTypes, ExprFinding, TypeEnv, TypedExpr, common, union};
@@ -252,6 +253,13 @@ impl Infer<'_> {
                     if index == 0 {
                         self.expect_condition(first, &seen.shape, here);
                     }
+                    if *operator == Binary::Or
+                        && let Some(unlike) = self.always_either(first, rest, index, here)
+                    {
+                        left = span;
+                        seen = unlike;
+                        continue;
+                    }
                     let meant = self.meant_list(first, rest, index);
                     self.logic(*operator == Binary::And, seen, (right, meant), here)
                 }
@@ -302,6 +310,30 @@ impl Infer<'_> {
             left = span;
         }
         seen
+    }
+
+    /// `event.type != 'a' || event.type != 'b'`: no event is both, so that one of them holds.
+    fn always_either(
+        &mut self,
+        first: &ExprNode,
+        rest: &[(Binary, ExprNode)],
+        index: usize,
+        here: &EventTypes,
+    ) -> Option<SeenPaths> {
+        let right = &rest[index].1;
+        let mut before = [first].into_iter().chain(rest[..index].iter().map(|part| &part.1));
+        let other = before.find(|it| exclude::always_either(it, right))?;
+        let span = other.span().start..right.span().end;
+        let help = match self.meant_list(first, rest, index) {
+            Some(list) => format!("`&&` means and; {list}"),
+            None => "`&&` means and".to_owned(),
+        };
+        let message = "one of these is always true".to_owned();
+        let label = "no value equals both";
+        if let Some(it) = self.report(here, Rule::AlwaysSame, span, message, label) {
+            it.help = Some(help);
+        }
+        Some(SeenPaths::of(ValueType::bool(), here))
     }
 
     /// `&&` and `||`: the right side is seen by what the left side leaves open.
@@ -382,8 +414,17 @@ impl Infer<'_> {
         let (left, negates) = compared?;
         values.reverse();
         let behind = rest[at..].iter().map(|part| &part.1);
-        let behind = behind.take_while(|node| matches!(node, ExprNode::Literal(..)));
-        values.extend(behind.map(|node| self.shown(node)));
+        for node in behind {
+            match node {
+                ExprNode::Literal(..) => values.push(self.shown(node)),
+                ExprNode::Compare(Binary::Unequal, parts)
+                    if negates && self.shown(&parts[0]) == left =>
+                {
+                    values.push(self.shown(&parts[1]));
+                }
+                _ => break,
+            }
+        }
         // `==` on both sides of `&&` would never hold.
         let is_and = rest[at].0 == Binary::And;
         let word = if negates { "not in" } else { "in" };

@@ -209,7 +209,7 @@ fn opening(rest: &str) -> Option<(bool, &'static str)> {
 
 /// How long the text in quotes is that `rest` begins with, quotes and all; `None` where it begins
 /// with none. Without an end, it is all that is left.
-pub(super) fn quoted_length(rest: &str) -> Option<usize> {
+pub(crate) fn quoted_length(rest: &str) -> Option<usize> {
     let (is_raw, quotes) = opening(rest)?;
     let start = usize::from(is_raw) + quotes.len();
     let mut escaped = false;

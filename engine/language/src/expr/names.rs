@@ -71,6 +71,11 @@ pub(super) fn unknown_root(
             let end = rest.find(|letter| !is_of_path(letter)).unwrap_or(rest.len());
             format!("the event does not exist yet here, only the message does: write `data{}`", &rest[..end])
         }
+        (_, _) if super::function::names(roots).contains(&name) && !exists => {
+            let takes_none = matches!(name, "now" | "uuid");
+            let call = if takes_none { format!("{name}()") } else { format!("{name}(…)") };
+            format!("this is a function: write `{call}`; use single quotes for text")
+        }
         ("random", _) => "`random.…` is a function of `demo`".to_owned(),
         (_, _) if behind_hyphen => {
             "write a name with a hyphen in brackets: `data['front-door']`; a parameter is read \

@@ -113,10 +113,16 @@ impl TypeEnv {
         {
             let label = "neither true nor false";
             checked.findings.push(finding(Rule::NeverCompare, message, label, help));
-        } else if checked.holds.is_empty() && !expr.reads().is_empty() {
+        } else if checked.holds.is_empty() {
             let message = "this condition is never true".to_owned();
-            let help =
-                "its parts contradict each other for every event that arrives here".to_owned();
+            let help = match expr.reads().is_empty() {
+                true => {
+                    "it reads nothing of an event: compare a value, such as \
+                         `event.type == 'ring'`, or write `disabled` to turn a node off"
+                }
+                false => "its parts contradict each other for every event that arrives here",
+            };
+            let help = help.to_owned();
             checked.findings.push(finding(Rule::AlwaysSame, message, "never true", help));
         }
         checked

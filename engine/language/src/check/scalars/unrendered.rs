@@ -3,7 +3,7 @@
 
 use super::ValueCheck;
 use crate::diagnostic::Rule;
-use crate::expr::Roots;
+use crate::expr::{Roots, quoted_length};
 use crate::offsets::value_text_span;
 use crate::spanned::Span;
 use crate::table::ValueKind;
@@ -118,4 +118,23 @@ fn reads_event(inside: &str) -> bool {
     words
         .filter_map(|word| word.split_once('.'))
         .any(|(root, rest)| Roots::NOTIFICATION.names().contains(&root) && !rest.is_empty())
+}
+
+/// The first text of an expression that has a path of an event in braces: where it stands, quotes
+/// and all, and the path where it is all of the text.
+pub(super) fn in_quotes(text: &str) -> Option<(Span, Option<String>)> {
+    let mut at = 0;
+    while let Some(it) = text[at..].chars().next() {
+        let Some(length) = quoted_length(&text[at..]) else {
+            at += it.len_utf8();
+            continue;
+        };
+        let quoted = &text[at..at + length];
+        if let Some(found) = of_event(quoted, "{{", "}}") {
+            let is_whole = quoted.len() == found.span.len() + 2;
+            return Some((at..at + length, is_whole.then_some(found.inside)));
+        }
+        at += length;
+    }
+    None
 }

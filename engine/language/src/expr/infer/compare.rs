@@ -66,6 +66,16 @@ impl Infer<'_> {
             _ => {}
         }
         let is_constant = is_literal(left) && is_literal(right);
+        if let (ExprNode::Literal(one, _), ExprNode::Literal(other, _), false) =
+            (left, right, is_in)
+            && (one.is_string() || other.is_string())
+        {
+            let message = "this compares two values of the file itself".to_owned();
+            let label = "the same for every event";
+            if let Some(it) = self.report(here, Rule::AlwaysSame, span.clone(), message, label) {
+                it.help = Some("a path has no quotes: `event.type == 'ring'`".to_owned());
+            }
+        }
         if !is_equality {
             self.text_for_number(left, (&a, &b), here);
             self.text_for_number(right, (&b, &a), here);
