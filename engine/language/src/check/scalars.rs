@@ -27,6 +27,15 @@ pub(super) fn has_outside(node: &KdlNode) -> bool {
         .any(|entry| entry.ty().is_some_and(|ty| matches!(ty.value(), "env" | "file")))
 }
 
+/// `${NAME}` and `${NAME:-default}` as `(env)`.
+fn as_annotation(reference: &str) -> String {
+    let inner = reference.trim_start_matches("${").trim_end_matches('}');
+    match inner.split_once(":-") {
+        Some((name, default)) => format!("(env)\"{name}\" default=\"{default}\""),
+        None => format!("(env)\"{inner}\""),
+    }
+}
+
 /// How a value of this type is written, for help texts.
 pub(super) fn example(ty: ValueKind, name: &str) -> String {
     match ty {
@@ -119,8 +128,10 @@ pub(super) fn check(
         if is_type && place.plain_type(text) {
             return;
         }
-        if !place.unrendered(node, ty, text) {
-            place.references(ty, text);
+        let is_told = place.unrendered(node, ty, text) || place.references(node, ty, text);
+        // What the value would be is not known.
+        if is_told && ty.takes_variable() {
+            return;
         }
     }
     place.value(node, ty);
@@ -178,23 +189,44 @@ impl ValueCheck<'_> {
     }
 
     /// `${NAME}` in a text: replaced where the value may come from outside, else a mistake.
-    fn references(&mut self, ty: ValueKind, text: &str) {
-        if !text.contains("${") || matches!(ty, ValueKind::Literal | ValueKind::Json) {
-            return;
+    fn references(&mut self, node: &KdlNode, ty: ValueKind, text: &str) -> bool {
+        let is_verbatim = match ty {
+            ValueKind::Literal => unrendered::is_verbatim(node),
+            ty => matches!(ty, ValueKind::Json),
+        };
+        if !text.contains("${") || is_verbatim {
+            return false;
         }
+        let mut written = None;
         let (span, message, label, help) = if ty.takes_references() {
-            let Some(bad) = bad_reference(text) else { return };
+            let Some(bad) = bad_reference(text) else { return false };
             let message = "this `${` cannot be replaced";
             let help = "write `${NAME}` or `${NAME:-default}`; in a template, `{{ '$' }}{` is a plain \
                         `${`";
             (bad.span, message.to_owned(), bad.label, help)
         } else {
-            let Some(span) = reference(text) else { return };
+            let Some(span) = reference(text) else { return false };
             let message = format!("`{}` is not replaced here", &text[span.clone()]);
-            let help = "variables are replaced in addresses, URLs, headers, bodies and secrets; in \
-                        other texts, use a `param`";
+            let is_whole = span == (0..text.len());
+            let takes = ty.takes_variable() || ty.takes_outside();
+            written = Some(&text[span.clone()]).filter(|_| is_whole && takes).map(as_annotation);
+            let help = match node.name().value() {
+                "param" => {
+                    "a `param` is a constant of the file: write `(env)\"NAME\"` where the value is \
+                     used, or give it on the command line, with `--set param.NAME=VALUE`"
+                }
+                _ => {
+                    "variables are replaced in addresses, URLs, headers, bodies and secrets; in \
+                     other texts, use a `param`, which `--set param.NAME=VALUE` changes"
+                }
+            };
             (span, message, "would not be replaced", help)
         };
+        let written = written.map(|written| match self.entry.name() {
+            Some(name) => format!("write `{}={written}`", name.value()),
+            None => format!("write `{}`", self.with(&written)),
+        });
+        let help = written.as_deref().unwrap_or(help);
         let whole = std::mem::replace(&mut self.span, value_text_span(self.entry, span));
         self.report(Rule::BadAnnotation, message, label, help);
         self.span = whole;

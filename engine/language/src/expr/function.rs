@@ -546,7 +546,10 @@ fn unknown(name: &str, at: Range<usize>, roots: Roots) -> ExprProblem {
         }
         "if" | "iff" | "ternary" => Some("write `condition ? one : other`"),
         "not" => Some("`!` negates"),
-        "env" | "getenv" => Some("use a `param`, or write `${NAME}` in a header, a body or a URL"),
+        "env" | "getenv" => Some(
+            "an expression reads no variables: use a `param`, which `--set param.NAME=VALUE` \
+             changes, or write `${NAME}` in a header, a body or a URL",
+        ),
         _ => None,
     };
     if let Some(help) = other {

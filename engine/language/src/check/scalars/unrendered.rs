@@ -7,12 +7,18 @@ use crate::expr::{Roots, quoted_length};
 use crate::offsets::value_text_span;
 use crate::spanned::Span;
 use crate::table::ValueKind;
-use kdl::KdlNode;
+use kdl::{KdlEntry, KdlNode};
 
 /// Nodes of a test that say what comes in and what is expected, braces and all, and what only
 /// people read.
 const VERBATIM: &[&str] =
-    &["given", "mock", "expect", "replay", "body", "query", "header", "env", "description"];
+    &["given", "mock", "expect", "replay", "body", "query", "header", "env", "description", "test"];
+
+/// Whether a text is what a test gives, or what a shell reads: `${NAME}` is its own there.
+pub(super) fn is_verbatim(node: &KdlNode) -> bool {
+    let is_shell = |entry: &KdlEntry| entry.value().as_string() == Some("-c");
+    VERBATIM.contains(&node.name().value()) || node.entries().iter().any(is_shell)
+}
 
 impl ValueCheck<'_> {
     /// Reports them; answers whether there are any.
@@ -23,9 +29,11 @@ impl ValueCheck<'_> {
             ValueKind::OwnTemplate(_) => self.foreign_reference(text) || self.statement(text),
             ValueKind::Path | ValueKind::Glob if text.starts_with("~/") => self.home(text),
             ValueKind::Literal if word == "command" && text.starts_with("~/") => self.home(text),
-            ValueKind::Path | ValueKind::Glob | ValueKind::Text | ValueKind::Topic => {
-                !VERBATIM.contains(&word) && self.no_template(word, text)
-            }
+            ValueKind::Path
+            | ValueKind::Glob
+            | ValueKind::Text
+            | ValueKind::Topic
+            | ValueKind::Secret => !VERBATIM.contains(&word) && self.no_template(word, text),
             ValueKind::Literal => !VERBATIM.contains(&word) && self.no_template(word, text),
             _ => false,
         }
