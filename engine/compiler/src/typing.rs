@@ -14,6 +14,7 @@ mod overwritten;
 mod report;
 mod stages_known;
 mod taking;
+mod unstored;
 mod unused;
 mod urls;
 
@@ -61,6 +62,7 @@ pub(crate) fn check(
     typing.ends(&additions, &reached);
     typing.emitted(&additions, &passed, &reached);
     urls::check(spec, &sites, typing.tell.diagnostics);
+    unstored::check(&sites, typing.tell.diagnostics);
     let text = context.diagnostics.source().clone();
     names::check_unread(document, spec, &text.text, context.diagnostics);
     idle::check(document, spec, &sites, context.diagnostics);
