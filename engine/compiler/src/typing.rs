@@ -70,6 +70,7 @@ pub(crate) fn check(
     unused::params(document, &sites, main, context.diagnostics);
     unused::policies(spec, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
+    unused::named_types(document, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);
 }
 

@@ -4,12 +4,14 @@ use super::arrivals::ProgramInputs;
 use super::stages_known::Additions;
 use super::{expr, template};
 use crate::spec::{OnError, Spec};
-use kdl::{KdlDocument, KdlNode};
+use kdl::{KdlDocument, KdlEntry, KdlNode};
 use kernel::pattern::glob_fits;
-use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::Root;
+use language::spanned::Span;
+use language::{ExprSite, value_text_span};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Warns of each `param` of the pipeline file itself that nothing reads. An included file may
 /// well give more than one pipeline needs.
@@ -169,6 +171,46 @@ fn put_in(node: &KdlNode, read: &mut BTreeSet<String>) {
     children.iter().for_each(|child| put_in(child, read));
 }
 
+/// Warns of types that a node names for what it keeps or waits for, and that no event has.
+pub(super) fn named_types(
+    document: &KdlDocument,
+    world: &ProgramInputs,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(sent) = &world.sent else { return };
+    for top in document.nodes() {
+        // What holds the type, and whether as a property.
+        let (holder, property) = match top.name().value() {
+            "sink" | "store" => ("keep", Some("type")),
+            "notify" => ("unless", Some("type")),
+            "enrich" if top.get(0).and_then(|kind| kind.as_string()) == Some("previous") => {
+                ("type", None)
+            }
+            _ => continue,
+        };
+        let holders = below(top).filter(|node| node.name().value() == holder);
+        let is_type = |it: &&KdlEntry| it.name().map(|name| name.value()) == property;
+        for entry in holders.flat_map(|node| node.entries().iter().filter(is_type)) {
+            let Some(kind) = entry.value().as_string().filter(|_| entry.ty().is_none()) else {
+                continue;
+            };
+            if !sent.iter().any(|it| glob_fits(kind, it)) {
+                report_type(kind, value_text_span(entry, 0..kind.len()), sent, diagnostics);
+            }
+        }
+    }
+}
+
+/// Every node in the block of a node, at any depth.
+fn below(node: &KdlNode) -> impl Iterator<Item = &KdlNode> {
+    let mut open: Vec<&KdlNode> = vec![node];
+    std::iter::from_fn(move || {
+        let next = open.pop()?;
+        open.extend(next.children().map(KdlDocument::nodes).unwrap_or_default());
+        Some(next)
+    })
+}
+
 /// Warns of patterns of `validate` that no event fits, where the types that are sent are known.
 pub(super) fn types(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagnostics) {
     let Some(sent) = &world.sent else { return };
@@ -177,14 +219,17 @@ pub(super) fn types(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagno
         if sent.iter().any(|it| glob_fits(&kind.value, it)) {
             continue;
         }
-        let near = language::nearest(&kind.value, sent.iter().map(|it| &**it));
-        let help = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "no source of this file sends this type".to_owned(),
-        };
-        diagnostics
-            .push(Rule::UnusedType, format!("no event of type `{}` can arrive", kind.value))
-            .at(kind.span.clone(), "never used")
-            .help(help);
+        report_type(&kind.value, kind.span.clone(), sent, diagnostics);
     }
+}
+
+fn report_type(kind: &str, span: Span, sent: &[Arc<str>], diagnostics: &mut Diagnostics) {
+    let help = match language::nearest(kind, sent.iter().map(|it| &**it)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "no source of this file sends this type".to_owned(),
+    };
+    diagnostics
+        .push(Rule::UnusedType, format!("no event of type `{kind}` can arrive"))
+        .at(span, "never used")
+        .help(help);
 }
