@@ -97,7 +97,8 @@ fn shell_words(line: &str) -> Option<Vec<String>> {
 fn bad_program(word: &str, is_alone: bool) -> Option<(String, &'static str, String)> {
     let parts: Vec<&str> = word.split_whitespace().collect();
     let is_shell = |text: &&str| text.starts_with(SHELL_SIGNS);
-    if is_alone && parts.iter().skip(1).any(is_shell) {
+    let is_line = 1 < parts.len() && !word.contains('/');
+    if is_alone && (is_line || parts.iter().skip(1).any(is_shell)) {
         // What only a shell does is left to one; everything else is given word by word.
         let words = match word.contains(['|', '>', '<', '&', ';', '$', '`']) {
             true => None,

@@ -35,6 +35,8 @@ struct Mistakes<'d> {
     wrong_tops: HashSet<*const KdlNode>,
     loose_tops: HashSet<*const KdlNode>,
     waiting_tops: HashSet<*const KdlNode>,
+    /// The top nodes with a node in their block that does not exist.
+    strange_tops: HashSet<*const KdlNode>,
     /// The words that are not what they should be.
     slips: Vec<String>,
     /// Which types of events there are, and what they hold, is not known.
@@ -67,6 +69,7 @@ impl<'d> Mistakes<'d> {
             hiding.filter_map(|it| top(document, &it)).map(|it| it.name().value()).collect();
         let has = |roles: &[&str]| roles.iter().any(|role| wrong_roles.contains(role));
         let waiting = found.iter().filter(|it| it.rule == Rule::UnknownStage);
+        let unknown = first.iter().filter(|it| it.rule == Rule::UnknownNode);
         let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
         let ends = ["sink", "notify", "server", "route"];
         Mistakes {
@@ -77,6 +80,7 @@ impl<'d> Mistakes<'d> {
             wrong_tops: tops(&mut errors()),
             loose_tops: tops(&mut loose().filter_map(primary)),
             waiting_tops: tops(&mut waiting.filter_map(primary)),
+            strange_tops: tops(&mut unknown.filter_map(primary)),
             slips: loose().filter_map(|it| text.get(primary(it)?)).map(str::to_owned).collect(),
             is_blind: has(&["source", "validate"])
                 || found.iter().any(|it| it.rule == Rule::BadSchema),
@@ -101,6 +105,8 @@ impl<'d> Mistakes<'d> {
         match found.rule {
             Rule::TooSlow => self.has_wrong_limits || is_wrong,
             Rule::Unrouted => self.has_wrong_route,
+            // A node that is called otherwise may be the one that is missing.
+            Rule::MissingNode if holds(&self.strange_tops, top) => true,
             Rule::MissingNode | Rule::MissingArgument => {
                 is_wrong && self.slips.iter().any(|slip| is_named(slip, &found.message))
             }

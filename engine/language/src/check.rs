@@ -239,11 +239,14 @@ impl Checker<'_> {
     ) {
         let groups = known.0;
         let mut firsts: BTreeMap<&str, &KdlNode> = BTreeMap::new();
+        // Nobody knows what these should be.
+        let mut strangers: Vec<&KdlNode> = Vec::new();
         for node in nodes {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
                 let meant = self.unknown_node(node, known, whole);
                 slips.extend(meant);
+                strangers.extend(meant.is_none().then_some(node));
                 if let Some(row) = meant.and_then(|it| misspelled(node, it, groups)) {
                     self.meant.insert(name_span(node.name()).start, row.name.to_owned());
                     self.beside = groups.to_vec();
@@ -271,7 +274,9 @@ impl Checker<'_> {
         }
         for row in groups.iter().flat_map(|group| group.iter()).filter(|it| it.required) {
             // One that is misspelled, or written as a property, was told.
-            if !firsts.contains_key(row.name) && !slips.contains(&row.name) {
+            let may_be = |node: &&KdlNode| !self.parents.is_empty() && is_alike(node, row);
+            let is_told = slips.contains(&row.name) || strangers.iter().any(may_be);
+            if !firsts.contains_key(row.name) && !is_told {
                 self.diagnostics
                     .push(Rule::MissingNode, format!("{whole} needs `{}`", row.name))
                     .at(place.clone(), format!("`{}` is missing", row.name))

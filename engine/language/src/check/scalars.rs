@@ -230,6 +230,7 @@ impl ValueCheck<'_> {
         let whole = std::mem::replace(&mut self.span, value_text_span(self.entry, span));
         self.report(Rule::BadAnnotation, message, label, help);
         self.span = whole;
+        true
     }
 
     /// `default=""` where nothing works without a value.
@@ -331,7 +332,7 @@ impl ValueCheck<'_> {
                     self.minutes_of_history(node, it);
                 }
                 None if node.name().value() == "keep" => self.bad_retention(),
-                None => self.bad_duration(least, most),
+                None => self.bad_duration(node, least, most),
             },
             ValueKind::Bytes(least, most) => match bytes_of(value, annotation) {
                 Some(it) if it < least || most < it => {
@@ -417,10 +418,28 @@ impl ValueCheck<'_> {
         self.report(Rule::OutOfRange, message, "out of range", &format!("allowed: {range}"));
     }
 
-    fn bad_duration(&mut self, least: Duration, most: Duration) {
+    fn is_timeout(&self, node: &KdlNode) -> bool {
+        self.entry.name().is_none() && node.name().value().contains("timeout")
+    }
+
+    fn bad_duration(&mut self, node: &KdlNode, least: Duration, most: Duration) {
+        if let Some(text) = self.entry.value().as_string().filter(|text| is_cron(text))
+            && node.name().value() == "every"
+        {
+            let (message, label) = ("not a valid duration", "these are the fields of `cron`");
+            let help = format!("write `cron \"{text}\"`");
+            return self.report(Rule::BadDuration, message, label, &help);
+        }
         let bare = self.entry.value().as_integer().filter(|integer| 0 <= *integer);
         let (meant, is_sure) = match (self.entry.value().as_string(), bare) {
             (Some(text), _) => meant_duration(text).unwrap_or((usual_duration(least, most), false)),
+            // Other tools count the milliseconds of a timeout.
+            (None, Some(number))
+                if self.is_timeout(node) && 1000 <= number && number % 100 == 0 =>
+            {
+                let millis = u64::try_from(number).unwrap_or_default();
+                (write_duration(Duration::from_millis(millis)), false)
+            }
             (None, Some(number)) => (format!("{number}s"), false),
             (None, None) => (usual_duration(least, most), false),
         };
@@ -560,7 +579,7 @@ impl ValueCheck<'_> {
                         self.problems(Rule::BadExpression, problems);
                     }
                 }
-            }
+            },
             ValueKind::UrlTemplate(_) if is_plain(text) && !is_url(text) => self.bad_url(text),
             ValueKind::Template(roots)
             | ValueKind::OwnTemplate(roots)
@@ -845,6 +864,7 @@ impl ValueCheck<'_> {
         let is_param = self.is_param();
         let help = sure
             .or_else(|| other_level(word, words))
+            .or_else(|| other_format(word, words))
             .or_else(|| nearest(word, words.iter().copied()))
             .map_or_else(String::new, |sure| format!("did you mean `{sure}`? "));
         let span = self.span.clone();
@@ -936,6 +956,13 @@ pub fn other_level<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     ours.iter().find_map(|ours| words.iter().find(|it| *it == ours)).copied()
 }
 
+/// The word of ours for a format that has other names elsewhere.
+fn other_format<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    let is_lines =
+        matches!(word.to_ascii_lowercase().as_str(), "jsonl" | "jsonlines" | "json-lines");
+    words.iter().find(|it| is_lines && **it == "ndjson").copied()
+}
+
 /// The most letters of a name.
 const NAME_MAX: usize = 63;
 
@@ -961,6 +988,14 @@ fn leading(text: &str) -> f64 {
     let end =
         text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
     text[..end].parse().unwrap_or_default()
+}
+
+/// Whether a text is the five fields of a line in a crontab.
+fn is_cron(text: &str) -> bool {
+    let is_field = |field: &str| {
+        field.chars().all(|letter| letter.is_ascii_alphanumeric() || "*/,-".contains(letter))
+    };
+    text.split_whitespace().count() == 5 && text.split_whitespace().all(is_field)
 }
 
 fn is_plain_number(text: &str) -> bool {

@@ -142,6 +142,36 @@ impl Checker<'_> {
         Some(format!("a filter says what it keeps: write `keep when=\"!({when})\"`"))
     }
 
+    /// `filter { condition "…" }`: what is kept is said by a property.
+    fn kept(&self, node: &KdlNode, name: &str) -> Option<(String, Vec<Edit>)> {
+        const SAME: &[&str] =
+            &["condition", "if", "where", "match", "only", "allow", "include", "pass", "accept"];
+        let [entry] = node.entries() else { return None };
+        let is_value = entry.name().is_none() && entry.ty().is_none() && entry.value().is_string();
+        if self.parent() != "filter" || !SAME.contains(&name) || !is_value {
+            return None;
+        }
+        let value = self.diagnostics.source().text.get(value_span(entry)).unwrap_or_default();
+        let span = name_span(node.name()).start..value_span(entry).start;
+        let fix = Edit { span, text: "keep when=".to_owned() };
+        Some((format!("write `keep when={value}`"), vec![fix]))
+    }
+
+    /// What a child of two kinds of nodes means in the block of one of them.
+    fn in_this_block(&self, node: &KdlNode, name: &str) -> Option<String> {
+        let value = node.entries().first().and_then(|entry| entry.value().as_string());
+        match (self.parent(), name) {
+            ("route", "to") => Some(format!("write `otherwise {{ {} }}`", line(node))),
+            ("enrich", "method") if value.is_some_and(|it| it.eq_ignore_ascii_case("post")) => {
+                Some("write `post \"URL\"`: the method is the name of the node".to_owned())
+            }
+            ("enrich", "method") => {
+                Some("write `get \"URL\"`: the method is the name of the node".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     fn tell_unknown_node(
         &mut self,
         node: &KdlNode,
@@ -180,10 +210,17 @@ impl Checker<'_> {
                 .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()));
             return;
         }
-        let other = self.opposite(node, bare);
-        let (help, fix) = match other.or_else(|| self.property_of_another(node, bare, groups)) {
-            Some(help) => (help, None),
-            None => self.meant_node(node, bare, groups),
+        let other = self.opposite(node, bare).or_else(|| self.in_this_block(node, bare));
+        let (help, fix) = match (self.kept(node, bare), other) {
+            (Some(kept), _) => kept,
+            (None, Some(help)) => (help, Vec::new()),
+            (None, None) => match self.property_of_another(node, bare, groups) {
+                Some(help) => (help, Vec::new()),
+                None => {
+                    let (help, fix) = self.meant_node(node, bare, groups);
+                    (help, fix.into_iter().collect())
+                }
+            },
         };
         let found = self
             .diagnostics
@@ -591,6 +628,11 @@ fn shown_behind(node: &KdlNode) -> String {
         true => " …".to_owned(),
         false => format!(" {}", shown(node)).trim_end().to_owned(),
     }
+}
+
+/// A node's own line.
+fn line(node: &KdlNode) -> String {
+    format!("{} {}", node.name().value(), shown(node)).trim().to_owned()
 }
 
 fn shown(node: &KdlNode) -> String {
