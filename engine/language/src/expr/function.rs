@@ -237,6 +237,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("tojson", "to_json"),
     ("strftime", "time"),
     ("any", "exists"),
+    ("some", "exists"),
+    ("find", "filter"),
     ("every", "all"),
     ("select", "filter"),
 ];
@@ -330,7 +332,27 @@ fn needed(name: &str) -> &'static str {
 }
 
 fn example(name: &str) -> String {
-    let arguments = match name {
+    format!("write `{name}({})`", behind_value(name))
+}
+
+/// A call of a function, for help texts.
+fn call_of(name: &str) -> String {
+    let value = match name {
+        "time" | "date" | "hour" | "minute" | "day" | "weekday" => "event.time",
+        "random.float" | "random.int" => return format!("as in `{name}(1, 6)`"),
+        "geo_distance" => return "as in `geo_distance(data.lat, data.lon, 52.5, 13.4)`".to_owned(),
+        "round" | "fixed" | "abs" | "floor" | "ceil" | "pad" => "data.n",
+        _ => "data.name",
+    };
+    match behind_value(name) {
+        "" => format!("as in `{name}({value})`"),
+        arguments => format!("as in `{name}({value}, {arguments})`"),
+    }
+}
+
+/// What a function takes behind its value, for help texts.
+fn behind_value(name: &str) -> &'static str {
+    match name {
         "default" => "'?'",
         "truncate" => "80",
         "time" => "'HH:mm'",
@@ -341,9 +363,15 @@ fn example(name: &str) -> String {
         "pad" => "2, '0'",
         "slice" => "0, 5",
         "round" | "fixed" => "2",
+        "hour" | "minute" | "day" | "weekday" => "'Europe/Berlin'",
+        "get" => "'key'",
+        "min" | "max" => "5",
+        "coalesce" => "'none'",
+        "omit" => "'token'",
+        "merge" => "{'a': 1}",
+        _ if ROWS.iter().any(|row| row.name == name && row.arity.1 == 1) => "",
         _ => "'text'",
-    };
-    format!("write `{name}({arguments})`")
+    }
 }
 
 fn unknown_filter(name: &str, span: Range<usize>, roots: Roots) -> ExprProblem {
@@ -420,7 +448,7 @@ fn check_literals(
             return Err(ExprProblem::syntax(span.clone(), message).help(help));
         }
         check_moment(name, index, literal, span)?;
-        check_number(name, index, literal, span)?;
+        check_number(name, index, literal, span, is_filter)?;
     }
     let Some(ExprNode::Literal(Value::String(text), span)) = arguments.first() else {
         return Ok(());
@@ -481,6 +509,7 @@ fn check_number(
     index: usize,
     literal: &Value,
     span: &Range<usize>,
+    is_filter: bool,
 ) -> Result<(), ExprProblem> {
     let (wanted, fits) = match (name, index) {
         ("round" | "fixed", 1) => {
@@ -497,8 +526,10 @@ fn check_number(
     };
     match fits {
         true => Ok(()),
-        false => Err(ExprProblem::syntax(span.clone(), format!("`{name}` takes {wanted}"))
-            .help(example(name))),
+        false => {
+            let help = if is_filter { example(name) } else { call_of(name) };
+            Err(ExprProblem::syntax(span.clone(), format!("`{name}` takes {wanted}")).help(help))
+        }
     }
 }
 
@@ -522,7 +553,7 @@ fn arity(
     let plural = if wanted == "1" { "" } else { "s" };
     let help = match most {
         0 => format!("write `{name}()`"),
-        _ => format!("write `{name}({})`", ["a", "b", "c", "d"][..least.clamp(1, 4)].join(", ")),
+        _ => call_of(name),
     };
     ExprProblem::syntax(whole, format!("`{name}` takes {wanted} argument{plural}, not {given}"))
         .help(help)
@@ -541,6 +572,9 @@ pub(super) fn names(roots: Roots) -> Vec<&'static str> {
 fn unknown(name: &str, at: Range<usize>, roots: Roots) -> ExprProblem {
     let names = names(roots);
     let other = match name {
+        "sqrt" | "pow" | "power" | "exp" | "log" | "ln" | "sin" | "cos" | "tan" => {
+            Some("numbers have `+ - * / %`, `abs`, `round`, `floor`, `ceil`, `min` and `max`")
+        }
         "isset" | "defined" | "present" | "is_null" | "isNull" | "empty" | "isEmpty" => {
             Some("compare with null: `data.name != null`")
         }

@@ -34,6 +34,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("#null", "write `null`"),
     ("?.", "write `.`: a missing value is null, at any depth"),
     ("**", "there is no power operator; multiply with `*`"),
+    ("^", "there is no power operator; multiply with `*`"),
     ("=", "`==` compares"),
     ("&", "`&&` means and"),
     ("|", "`||` means or"),
@@ -121,6 +122,9 @@ fn sign(text: &str, at: usize, first: char) -> Result<(ExprToken, usize), ExprPr
         ExprProblem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
     Err(match (foreign, first) {
         (Some(("|", meant)), _) => match super::names::filter(text, at) {
+            Some(call) if call.ends_with("(…)") => {
+                problem.help(format!("put a function around its value: `{call}`"))
+            }
             Some(call) => problem.help(format!("write `{call}`: a function takes its value first")),
             None => problem.help(*meant),
         },

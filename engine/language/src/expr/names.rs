@@ -123,7 +123,8 @@ pub(super) fn arrow(text: &str, at: usize) -> Option<String> {
     is_argument.then(|| format!("{before}, {}", text[at + 2..].trim_start()))
 }
 
-/// `event.type | lower` as a call, where a filter of that name is a function here.
+/// `event.type | lower` as a call, where a filter of that name is a function here; `lower(…)` where
+/// nobody can tell what it was to take.
 pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "_.[]'".contains(letter);
     let before = text[..at].trim_end();
@@ -137,8 +138,14 @@ pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let ours = super::function::meant(&rest[..end]).filter(|_| !is_path)?;
     let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
     let arguments = arguments.map(str::trim).filter(|argument| !argument.is_empty());
-    // A text with other letters is not cut in the middle.
+    // A text with other letters is not cut in the middle, and of `1 + data.a | round` a template
+    // would round the sum.
+    let others = before[..before.len() - value.len()].trim_end();
+    let is_operand = others.ends_with(['+', '-', '*', '/', '%', '?', ':', '!']);
     let is_whole = !value.is_empty() && value.matches('\'').count().is_multiple_of(2);
+    if is_whole && is_operand {
+        return Some(format!("{ours}(…)"));
+    }
     is_whole.then(|| match arguments {
         Some(arguments) => format!("{ours}({value}, {arguments})"),
         None => format!("{ours}({value})"),
@@ -147,9 +154,10 @@ pub(super) fn filter(text: &str, at: usize) -> Option<String> {
 
 /// What a word between two values was probably meant to be.
 pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "and" | "AND" => "`&&` means and",
-        "or" | "OR" => "`||` means or",
+    let lower = word.to_ascii_lowercase();
+    Some(match lower.as_str() {
+        "and" => "`&&` means and",
+        "or" => "`||` means or",
         "is" | "eq" | "equals" => "`==` compares",
         "gt" | "lt" | "ge" | "le" | "gte" | "lte" => "`<`, `<=`, `>` and `>=` compare",
         "between" => "write `1 <= data.a && data.a <= 5`",
@@ -158,10 +166,12 @@ pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
         "ne" => "`!=` compares",
         "contains" => "write `contains(text, 'part')`",
         "matches" => "write `matches(text, 'pattern')`",
-        "startswith" | "starts_with" | "startsWith" => "write `starts_with(text, 'begin')`",
-        "endswith" | "ends_with" | "endsWith" => "write `ends_with(text, 'end')`",
+        "startswith" | "starts_with" => "write `starts_with(text, 'begin')`",
+        "endswith" | "ends_with" => "write `ends_with(text, 'end')`",
         "mod" => "`%` is the remainder",
         "if" => "write `condition ? one : other`",
+        "in" => "write `in` in lower case",
+        "not" => "write `not in`, or `!` before a condition",
         _ if nearest(word, ["in"]).is_some() => "did you mean `in`?",
         _ => return None,
     })

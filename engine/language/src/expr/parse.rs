@@ -166,6 +166,12 @@ impl ParseParser<'_> {
         }
         let node = if self.roots.is_aggregate() { self.aggregate()? } else { self.choice()? };
         if !matches!(self.token(), ExprToken::End) {
+            if self.roots.is_aggregate() && self.operator()?.is_some() {
+                let message = "this computes with an aggregate; each has a name of its own";
+                let help = "name each of them, as in `aggregate high=\"max(data.v)\" \
+                            low=\"min(data.v)\"`, and compute with the names where they are read";
+                return Err(ExprProblem::syntax(self.span(), message).help(help).into());
+            }
             return Err(self.trailing().into());
         }
         Ok(node)
@@ -224,6 +230,11 @@ impl ParseParser<'_> {
         let problem =
             ExprProblem::syntax(self.span(), "the expression should end here").label("unexpected");
         match self.token() {
+            ExprToken::Name(word) if word.eq_ignore_ascii_case("is") && self.asks_null() => {
+                let is_not = matches!(self.tokens.get(self.at + 1), Some((ExprToken::Name(it), _)) if it.eq_ignore_ascii_case("not"));
+                let sign = if is_not { "!=" } else { "==" };
+                problem.help(format!("write `{sign} null` instead"))
+            }
             ExprToken::Name(word) if names::foreign_operator(word).is_some() => {
                 problem.help(names::foreign_operator(word).unwrap_or_default())
             }
@@ -236,6 +247,17 @@ impl ParseParser<'_> {
             }
             _ => problem.help("join two values with an operator such as `==`, `&&` or `+`"),
         }
+    }
+
+    /// Whether `IS NULL` or `IS NOT NULL` stands here.
+    fn asks_null(&self) -> bool {
+        let words = self.tokens[self.at + 1..].iter().map_while(|token| match &token.0 {
+            ExprToken::Name(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+        let words: Vec<String> = words.take(2).collect();
+        words.first().is_some_and(|word| word == "null")
+            || matches!(words.as_slice(), [not, null] if not == "not" && null == "null")
     }
 
     fn choice(&mut self) -> Parsed {
@@ -305,8 +327,34 @@ impl ParseParser<'_> {
             let range = range.clone();
             return Ok(self.within(operator == Binary::NotIn, left, &range, place.clone()));
         }
+        if let Some(problem) = self.negated_side(operator, &left, &right) {
+            self.note(problem);
+            return Ok(ExprNode::Literal(Value::Null, left.span().start..right.span().end));
+        }
         names::check_levels(&left, &right, self.text, &mut self.problems);
         Ok(ExprNode::Compare(operator, Box::new([left, right])))
+    }
+
+    /// `!event.type == 'ring'`: the sign belongs to the first value alone.
+    fn negated_side(
+        &self,
+        operator: Binary,
+        left: &ExprNode,
+        right: &ExprNode,
+    ) -> Option<ExprProblem> {
+        let ExprNode::Not(inner) = left else { return None };
+        let ExprNode::Literal(Value::String(_) | Value::Number(_), place) = right else {
+            return None;
+        };
+        let span = inner.span();
+        let (one, other) = (&self.text[span.clone()], &self.text[place.clone()]);
+        let meant = match operator {
+            Binary::Equal => format!("{one} != {other}"),
+            Binary::Unequal => format!("{one} == {other}"),
+            _ => format!("!({})", &self.text[span.start..place.end]),
+        };
+        let message = format!("`!` negates `{one}`, not the comparison");
+        Some(ExprProblem::syntax(span, message).help(format!("write `{meant}`")))
     }
 
     /// `event.time in '22:00-07:00'`.
@@ -429,7 +477,10 @@ impl ParseParser<'_> {
         let opened = self.span();
         self.at += 1;
         let first = self.span().start;
+        // Of a call that is written otherwise, what is in it is not judged.
+        let told = self.problems.len();
         self.items(")", &opened)?;
+        self.problems.truncate(told);
         let end = self.previous_end();
         let arguments = self.text[first..end - 1].trim();
         // Where the value begins: a path knows, of others only the end does.
@@ -445,7 +496,12 @@ impl ParseParser<'_> {
             None => ExprProblem::unknown(
                 span.clone(),
                 format!("there is no function `{name}`"),
-                Some(format!("a function takes its value first, as in `lower({value})`")),
+                Some(match name {
+                    "reduce" | "fold" => {
+                        "`sum`, `avg`, `min`, `max` and `join` make one value of a list".to_owned()
+                    }
+                    _ => format!("a function takes its value first, as in `lower({value})`"),
+                }),
             ),
         };
         self.note(problem);
@@ -842,14 +898,20 @@ impl ParseParser<'_> {
     /// `has(data.b)`, as CEL asks whether there is a value.
     fn as_null_check(&self, name: &str, whole: &Range<usize>) -> Option<ExprProblem> {
         const ASKS: &[&str] = &["has", "isset", "is_set", "defined", "is_defined", "present"];
+        const DENIES: &[&str] = &["is_null", "isNull", "isnull", "empty", "isEmpty", "is_empty"];
         let call = &self.text[whole.clone()];
         let value = call.strip_prefix(name)?.trim().strip_prefix('(')?.strip_suffix(')')?.trim();
-        if !ASKS.contains(&name) || value.is_empty() || value.contains(',') {
+        let sign = match (ASKS.contains(&name), DENIES.contains(&name)) {
+            (true, _) => "!=",
+            (_, true) => "==",
+            _ => return None,
+        };
+        if value.is_empty() || value.contains(',') {
             return None;
         }
         let span = whole.start..whole.start + name.len();
         let message = format!("there is no function `{name}`");
-        Some(ExprProblem::unknown(span, message, Some(format!("write `{value} != null`"))))
+        Some(ExprProblem::unknown(span, message, Some(format!("write `{value} {sign} null`"))))
     }
 }
 

@@ -98,7 +98,7 @@ fn problems_name_the_place_and_the_remedy() {
         "there is no function `startsWith`",
         "did you mean `starts_with`?",
     );
-    refused("len()", "len()", "`len` takes 1 argument, not 0", "write `len(a)`");
+    refused("len()", "len()", "`len` takes 1 argument, not 0", "as in `len(data.name)`");
     refused(
         "event.priority == 'hihg'",
         "'hihg'",

@@ -294,12 +294,13 @@ impl Infer<'_> {
                 self.shown(nodes.1),
                 sort(b)
             );
+            let message = not_a_time(nodes, (a, b)).unwrap_or(message);
             let label = match (is_equality, negates) {
                 (false, _) => "always null",
                 (true, false) => "never equal",
                 (true, true) => "always unequal",
             };
-            let help = match is_equality || a.span || b.span {
+            let help = match is_equality || a.span || b.span || a.time || b.time {
                 true => other_sort(nodes, (a, b)),
                 false => self.number_of_text(operator, nodes, (a, b)),
             };
@@ -455,12 +456,29 @@ pub(super) fn as_duration(literal: &Value) -> Option<String> {
     Some(format!("write `duration('{}')`", kernel::time::write_duration(read)))
 }
 
+/// A text beside a time that cannot be read as one.
+fn not_a_time(nodes: (&ExprNode, &ExprNode), shapes: (&ValueType, &ValueType)) -> Option<String> {
+    let literal = match nodes {
+        (ExprNode::Literal(Value::String(text), _), _) if shapes.1.time => text,
+        (_, ExprNode::Literal(Value::String(text), _)) if shapes.0.time => text,
+        _ => return None,
+    };
+    Some(format!("`'{literal}'` is not a time"))
+}
+
 /// What to write where a number stands in quotes.
 fn other_sort(nodes: (&ExprNode, &ExprNode), shapes: (&ValueType, &ValueType)) -> Option<String> {
     for (node, other) in [(nodes.0, shapes.1), (nodes.1, shapes.0)] {
         let ExprNode::Literal(literal, _) = node else { continue };
         if other.span {
             return as_duration(literal);
+        }
+        if other.time && literal.is_string() {
+            return Some(
+                "write a time such as `'2026-01-01T12:00:00Z'`, or compare the time of day, as in \
+                 `event.time in '22:00-07:00'`"
+                    .to_owned(),
+            );
         }
         let bare = match literal {
             Value::String(text) if text.parse::<f64>().is_ok() => other.number.is_some(),

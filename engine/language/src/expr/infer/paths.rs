@@ -281,6 +281,9 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         true if depth == 0 && brought_by(root).is_some() => {
             brought_by(root).unwrap_or_default().to_owned()
         }
+        true if is_list && matches!(name.as_str(), "length" | "size" | "count" | "len") => {
+            format!("write `len({before})`")
+        }
         true if is_list => {
             format!("`{before}` is a list: `{before}[0].{name}` reads its first item")
         }

@@ -284,8 +284,9 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "event.time > 'yesterday'",
-        "E0109 [event.time > 'yesterday'] `event.time` is a time, and `'yesterday'` is text · \
-         always null · ",
+        "E0109 [event.time > 'yesterday'] `'yesterday'` is not a time · always null · write a time \
+         such as `'2026-01-01T12:00:00Z'`, or compare the time of day, as in \
+         `event.time in '22:00-07:00'`",
     );
     wrong(
         "data.name && data.is_known",
