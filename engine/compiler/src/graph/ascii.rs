@@ -246,11 +246,20 @@ fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
         lines.push(line(&format!("{before}╰{along}{}", symbol(node)), node, &[]));
     }
     let indent = "  ".repeat(reached.len());
-    let nothing = ["receives no events".to_owned()];
-    lines.extend(
-        unreached.iter().map(|it| line(&format!("{indent}{}", symbol(it.1)), it.1, &nothing)),
-    );
+    lines.extend(unreached.iter().map(|(place, node)| {
+        line(&format!("{indent}{}", symbol(node)), node, &[received(graph, *place)])
+    }));
     lines
+}
+
+/// What a sink or notifier receives that no case leads to.
+fn received(graph: &Graph, place: usize) -> String {
+    let senders = graph.edges.iter().filter(|edge| edge.to == place);
+    let names = senders.filter_map(|edge| graph.nodes[edge.from].part());
+    match names.collect::<Vec<_>>().as_slice() {
+        [] => "receives no events".to_owned(),
+        names => format!("receives what {} passes on", names.join(", ")),
+    }
 }
 
 fn rail(node: &GraphNode) -> char {

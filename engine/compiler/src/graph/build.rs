@@ -30,7 +30,13 @@ impl Graph {
     }
 
     fn join(&mut self, from: &[usize], to: usize, kind: EdgeKind) {
-        self.edges.extend(from.iter().map(|from| GraphEdge { from: *from, to, kind }));
+        for from in from {
+            let edge = GraphEdge { from: *from, to, kind };
+            // A case may name a target twice.
+            if !self.edges.contains(&edge) {
+                self.edges.push(edge);
+            }
+        }
     }
 }
 

@@ -44,6 +44,31 @@ fn rails(row: &str) -> String {
 }
 
 #[test]
+fn who_gets_only_what_another_passes_on_is_drawn_so() {
+    let node = |phase, title: &str| GraphNode {
+        phase,
+        role: if phase == GraphPhase::Sink { "notify" } else { "route" },
+        title: title.to_owned(),
+        notes: Vec::new(),
+        off: None,
+    };
+    let edge = |from, to, kind| GraphEdge { from, to, kind };
+    let sinks = ["file phone", "file pager", "file nobody"];
+    let sinks = sinks.map(|title| node(GraphPhase::Sink, title));
+    let graph = Graph {
+        name: "some".to_owned(),
+        description: String::new(),
+        nodes: [node(GraphPhase::Route, "every event")].into_iter().chain(sinks).collect(),
+        edges: vec![edge(0, 1, EdgeKind::Flow), edge(1, 2, EdgeKind::After)],
+    };
+    let drawn = ascii(&graph, 200);
+    let notes: Vec<&str> = drawn.lines().filter(|line| line.contains("receives")).collect();
+    let said = |line: &&str| line.split("receives ").nth(1).unwrap_or_default().to_owned();
+    let said: Vec<String> = notes.iter().map(said).collect();
+    assert_eq!(said, ["what phone passes on", "no events"], "\n{drawn}");
+}
+
+#[test]
 fn what_waits_for_nothing_has_no_rail() {
     check(&[(vec![], vec![]), (vec![], vec![])], &["● set s0", "● set s1"]);
 }
