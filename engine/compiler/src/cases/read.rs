@@ -245,6 +245,11 @@ impl CaseReader<'_, '_> {
         let (body, data, query) = (text("body"), text("data"), text("query"));
         let file = fields.prop("file").and_then(|prop| prop.text());
         let count = [&body, &data, &file, &query].iter().filter(|it| it.is_some()).count();
+        // One that cannot be read was told.
+        let is_told = ["body", "data", "query"].iter().any(|name| fields.child(name).is_some());
+        if count == 0 && is_told {
+            return None;
+        }
         if count != 1 {
             let message = if count == 0 {
                 "`given` has no message"
