@@ -44,6 +44,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("source.http.path", "path \"/x\""),
     ("source.http.auth", "auth bearer=(env)\"TOKEN\""),
     ("source.http.idempotency", "idempotency header=\"X-Id\""),
+    ("source.http.respond.content-type", "content-type \"text/html; charset=utf-8\""),
     ("command", "command \"/usr/local/bin/program\""),
     ("source.file.path", "path \"in.ndjson\""),
     ("source.demo.rate", "rate \"10/min\""),
@@ -123,6 +124,7 @@ const WITH: &[(&str, &str)] = &[
     ("sink.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
     ("notify.mqtt.tls.cert", "tls cert=\"other\" key=(env)\"HUSH\""),
     ("notify.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("enrich.http.expect.content-type", "expect content-type=\"application/json\""),
     ("source.http.auth.token", "auth token=(env)\"TOKEN\" header=\"X-Token\""),
     ("source.http.auth.field", "auth token=(env)\"TOKEN\" field=\"token\""),
     ("source.http.auth.basic", "auth basic=(env)\"USER_AND_PASSWORD\""),
@@ -352,6 +354,10 @@ fn files(catalog: &Catalog) -> Vec<String> {
                             .replace("data.", "data.data.")
                             .replace("{ each", "{ type \"'ring'\"; each"),
                         (_, "decode") => with_codec(&form),
+                        // The type of a body needs one.
+                        ("source.http", "respond") => {
+                            form.replace("{ content-type", "{ body \"yes\"; content-type")
+                        }
                         ("enrich.http", "body") if !form.contains("post ") => {
                             format!("post \"http://127.0.0.1:1/\"; {form}")
                         }
