@@ -124,10 +124,10 @@ pub(super) async fn list(request: Request<App>) -> Answer {
     }
 }
 
-/// The number of the letter that a path names, or why there is none.
-fn id_in(request: &Request<App>) -> Result<u64, Response> {
+/// The number of the letter that a path names, or what it names instead.
+fn id_in(request: &Request<App>) -> Result<u64, &str> {
     let text = request.param("id").unwrap_or_default();
-    text.parse().map_err(|_| no_letter(text))
+    text.parse().map_err(|_| text)
 }
 
 fn no_letter(id: impl Display) -> Response {
@@ -139,7 +139,7 @@ pub(super) async fn one(request: Request<App>) -> Answer {
     let app = request.state();
     let id = match id_in(&request) {
         Ok(id) => id,
-        Err(missing) => return Ok(missing),
+        Err(text) => return Ok(no_letter(text)),
     };
     match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(Some(it)) => Ok(json_text(letter(&it, it.body.len()).to_string())),
@@ -433,7 +433,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     let app = request.state();
     let id = match id_in(&request) {
         Ok(id) => id,
-        Err(missing) => return Ok(missing),
+        Err(text) => return Ok(no_letter(text)),
     };
     let known = match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(known) => known,
