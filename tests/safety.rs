@@ -286,7 +286,7 @@ fn a_run_of_finite_sources_ends_where_deliveries_wait_for_a_token() {
     assert!(said.contains("`hook`: the response is 401") && said.contains(end), "{said}");
     let connection = Connection::open(place.database()).expect("it opens");
     let waiting = "SELECT count(*) FROM delivery_rows WHERE sink = 'hook' AND state = 0";
-    let waiting: u64 = connection.query_row(waiting, [], |row| row.get(0)).expect("it counts");
+    let waiting: i64 = connection.query_row(waiting, [], |row| row.get(0)).expect("it counts");
     assert_eq!(waiting, 1);
 }
 
