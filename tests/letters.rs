@@ -219,7 +219,7 @@ fn many_letters_are_put_right_by_a_filter_in_parts_and_the_audit_says_who() {
     }
     assert_eq!((taken, world.lines()), (50, vec!["51 rejected validate no".to_owned()]));
     world.simulation.advance(Duration::from_secs(60));
-    assert_eq!(world.read(|reader| reader.pending_targets()), [""; 0], "each was delivered");
+    assert!(!world.read(|reader| reader.is_any_pending()), "each was delivered");
     let (status, body) = world.redrive(json!({ "ids": [51, 1, 999] }));
     assert_eq!((status, &body["selected"], &body["kept"]), (200, &json!(1), &json!(1)), "{body}");
     assert_eq!(world.request("DELETE /api/dead-letters/51 HTTP/1.1", "").0, 204);

@@ -339,19 +339,34 @@ async fn until_end(
     smol::future::or(broken, smol::future::or(signalled, done)).await
 }
 
-/// Waits until nothing is in flight and every delivery is settled.
+/// Waits until everything is settled; what became of the run.
 async fn once_result(
     engine: &Arc<Engine>,
     faults: Vec<(Arc<str>, Fault)>,
     fails_on_dead: bool,
 ) -> Result<(), RunFailure> {
+    until_settled(engine).await?;
+    if let Some((name, fault)) = faults.first() {
+        return Err(failure(3, format!("source `{name}` ended: {}", fault.reason)));
+    }
+    let letters = engine.store.figures().dead_letters.load(Ordering::Relaxed);
+    if fails_on_dead && 0 < letters {
+        let letters = summary::counted(letters, "dead letter");
+        return Err(failure(1, format!("{letters} in the store; `engine sql` shows them")));
+    }
+    Ok(())
+}
+
+/// Waits until nothing is in flight and every delivery is settled; an error where what is left only
+/// waits for somebody.
+async fn until_settled(engine: &Engine) -> Result<(), RunFailure> {
     let (store, clock) = (&engine.store, &engine.env.clock);
     let mut stuck_since = None;
     loop {
         store.tick().await;
         let pending = store.figures().pending.load(Ordering::Relaxed);
-        match store.read(|reader| reader.pending_targets()).await {
-            Ok(targets) if pending == 0 && targets.is_empty() => break,
+        match pending_targets(engine).await {
+            Ok(targets) if pending == 0 && targets.is_empty() => return Ok(()),
             Ok(targets) if pending == 0 => {
                 let reasons: Option<Vec<String>> = targets
                     .iter()
@@ -370,15 +385,24 @@ async fn once_result(
         }
         clock.sleep(Duration::from_millis(20)).await;
     }
-    if let Some((name, fault)) = faults.first() {
-        return Err(failure(3, format!("source `{name}` ended: {}", fault.reason)));
-    }
-    let letters = store.figures().dead_letters.load(Ordering::Relaxed);
-    if fails_on_dead && 0 < letters {
-        let letters = summary::counted(letters, "dead letter");
-        return Err(failure(1, format!("{letters} in the store; `engine sql` shows them")));
-    }
-    Ok(())
+}
+
+/// The targets of the file to which deliveries are pending. Others are parked.
+async fn pending_targets(engine: &Engine) -> Result<Vec<Arc<str>>, StoreFault> {
+    let targets = engine.generation().plan.outside();
+    let read = move |reader: &store::Reader<'_>| {
+        if !reader.is_any_pending()? {
+            return Ok(Vec::new());
+        }
+        let mut pending = Vec::new();
+        for target in targets {
+            if reader.next_due(&target)?.is_some() {
+                pending.push(target);
+            }
+        }
+        Ok(pending)
+    };
+    engine.store.read(read).await
 }
 
 /// What a run with `--once` says that only somebody else can end.

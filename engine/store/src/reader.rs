@@ -270,11 +270,11 @@ impl<'a> Reader<'a> {
         Ok(next.map(Timestamp))
     }
 
-    /// The targets to which deliveries are pending. Parked ones are not.
-    pub fn pending_targets(&self) -> Result<Vec<String>, StoreFault> {
-        let sql = "SELECT DISTINCT sink FROM delivery_rows INDEXED BY delivery_rows_due
-                   WHERE state = 0";
-        self.many(sql, [], |row| row.get(0))
+    /// Whether a delivery is pending, to any target. Parked ones are not.
+    pub fn is_any_pending(&self) -> Result<bool, StoreFault> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due
+                    WHERE state = 0)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// The number that `sql` selects.

@@ -538,7 +538,7 @@ mod tests {
                 "url \"http://h/{{ event.id }}\"\nbatch 2",
                 "the URL reads a single event, but the request has several",
             ),
-            ("url \"h.example/x\"", "`url` must be a URL"),
+            ("url \"h.example/x\"", "this is not an HTTP URL"),
         ] {
             let found = testing::findings::<Webhook>(text);
             assert!(found[0].ends_with(message) && found.len() == 1, "{found:?}");

@@ -123,7 +123,7 @@ fn sqlite_keeps_its_own_locks_beside_ours() {
     let bench = Bench::at(&path);
     bench.submit(vec![record("a", "{}")]);
     bench.tick();
-    bench.read(|reader| reader.pending_targets());
+    bench.read(|reader| reader.is_any_pending());
     assert_ne!(locks_on(&path), 0, "another program could take the log away");
     let store = bench.store.clone();
     bench.close();
@@ -215,7 +215,7 @@ fn a_log_that_was_left_under_another_name_is_not_missed() {
     bench.close();
     let refused = |name: &Path| {
         let refused = try_open(name).expect_err("its log would be missed");
-        let says = format!("beside its other name {}", copy.display());
+        let says = format!("next to its other name {}", copy.display());
         assert_eq!((refused.exit_code(), refused.to_string().contains(&says)), (74, true));
     };
     // A second name in the same folder, as a tool for backups may give it.

@@ -92,7 +92,7 @@ fn read(reader: &Reader<'_>) {
     let limits = DueLimits { first: 1, again: 1, bytes: 1 };
     reader.due("phone", Timestamp(9), limits).expect("due");
     reader.next_due("phone").expect("due");
-    reader.pending_targets().expect("pending");
+    reader.is_any_pending().expect("pending");
     reader.by_seq(&[1, 2]).expect("events");
     reader.stream(0, 9, 9, usize::MAX).expect("events");
     reader.pos_before_newest(9).expect("a place");

@@ -355,7 +355,7 @@ fn a_change_that_deletes_more_than_half_waits_and_can_be_taken_back() {
     let short = keeping(vec![keep(94, None)]);
     bench.adopt(short.clone());
     let told = "retention-pending: the new `retention` would delete 6 of the 10 events that the \
-                rules before it keep; waiting until 2026-01-01T00:02:40.000Z";
+                previous rules keep; it is not in effect until 2026-01-01T00:02:40.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     bench.at_second(159);
     bench.keep_house();
@@ -394,7 +394,7 @@ fn what_the_old_rules_deleted_anyway_does_not_count_and_goes_on() {
     let more = keeping(vec![keep(5, None)]);
     bench.adopt(more);
     let told = "retention-pending: the new `retention` would delete 4 of the 4 events that the \
-                rules before it keep; waiting until 2026-01-01T00:02:40.000Z";
+                previous rules keep; it is not in effect until 2026-01-01T00:02:40.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     assert_eq!(bench.stored(), 4, "what both delete is gone");
     bench.close();
@@ -459,12 +459,12 @@ fn a_size_and_a_number_of_letters_may_be_wrong_too() {
     bench.submit((0..100).map(|_| refuse()).collect());
     bench.adopt(RetentionPolicy { size_max: Some(2 << 20), ..RetentionPolicy::default() });
     let told = "retention-pending: the new `retention` would shrink the database from 5 to 1 MiB; \
-                waiting until 2026-01-01T00:01:00.000Z";
+                it is not in effect until 2026-01-01T00:01:00.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     assert_eq!(bench.stored(), 100);
     bench.adopt(RetentionPolicy { dead_max: 10, ..RetentionPolicy::default() });
     let told = "retention-pending: the new `retention` would leave 10 of 100 dead letters; \
-                waiting until 2026-01-01T00:01:00.000Z";
+                it is not in effect until 2026-01-01T00:01:00.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     bench.submit(vec![refuse()]);
     assert_eq!(bench.store.figures().dead_letters.load(Ordering::Relaxed), 101);
