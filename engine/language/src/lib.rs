@@ -33,4 +33,4 @@ pub use setting::{Environment, MissingSetting, Needed, Setting, default_of};
 pub use sites::{ExprSite, sites};
 pub use table::{Arg, Arity, DefaultValue, KindRow, NodeRow, Prop, ValueKind};
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};
-pub use words::{ForeignWord, foreign_kinds, foreign_words, nearest};
+pub use words::{ForeignWord, foreign_kinds, foreign_words, nearest, words_in_nodes};

@@ -3,7 +3,7 @@
 mod synonyms;
 
 use synonyms::IN_NODE;
-pub use synonyms::{ForeignWord, foreign_kinds, foreign_words};
+pub use synonyms::{ForeignWord, foreign_kinds, foreign_words, words_in_nodes};
 pub(super) use synonyms::{KINDS, WORDS};
 
 /// The nearest of `known` to `word`: at most two slips, or a third of the word's length.

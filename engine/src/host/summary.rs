@@ -67,7 +67,7 @@ pub(super) fn counted(count: u64, what: &str) -> String {
     if let Some((noun, more)) = what.split_once(" with ") {
         return format!("{} with {more}", counted(count, noun));
     }
-    match (count, what.strip_suffix('y')) {
+    match (count, what.strip_suffix('y').filter(|stem| !stem.ends_with('e'))) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
         (_, None) => format!("{count} {what}s"),

@@ -404,6 +404,11 @@ pub(in super::super) const WORDS: &[ForeignWord] = &[
     like("urgency", &["level", "priority"], ""),
 ];
 
+/// What words mean in the block of one node and nowhere else: the node, the word, and ours.
+pub fn words_in_nodes() -> &'static [(&'static str, &'static str, &'static str)] {
+    IN_NODE
+}
+
 /// What a word means in the block of one node and nowhere else: the node, the word, and ours.
 pub(in super::super) const IN_NODE: &[(&str, &str, &str)] = &[
     ("dedupe", "ttl", "window"),
