@@ -308,10 +308,7 @@ fn a_test_needs_no_broker() {
     let good = test("given source=home topic=\"zigbee/lamp/state\" { body \"ON\" }");
     assert_eq!(good.code, 0, "{}{}", good.output, good.error);
     for (given, said) in [
-        (
-            "given source=home topic=\"zigbee/lamp\" { body \"ON\" }",
-            "takes the topic `zigbee/lamp`",
-        ),
+        ("given source=home topic=\"zigbee/lamp\" { body \"ON\" }", "matches `zigbee/lamp`"),
         ("given source=home { body \"ON\" }", "which topic does it come on?"),
     ] {
         let answer = test(given);

@@ -311,7 +311,7 @@ fn what_the_page_counts_is_what_there_was() {
         send(&engine.address, "GET", &path, "", b"").text()
     };
     assert!(text(1).contains("keep \"1000d\"") && text(2).contains("keep \"900d\""), "{}", text(2));
-    assert!(text(3).contains("there are: 1, 2"), "{}", text(3));
+    assert!(text(3).contains("available generations: 1, 2"), "{}", text(3));
     assert!(engine.get("/api/pipeline/file?generation=x")["detail"].is_string());
     assert_eq!(engine.stop(), 0);
 }

@@ -78,7 +78,8 @@ fn everything_that_is_wrong_with_a_query_is_said_at_once() {
     ] {
         assert!(told.contains(part), "{told}");
     }
-    assert!(detail("colour=red").1.contains("there are type, source"), "names what there is");
+    let (_, told) = detail("pigment=red");
+    assert!(told.contains("the parameters are type, source"), "{told}");
     assert_eq!(detail("cursor=1.2.3").0, 400);
 }
 

@@ -426,7 +426,7 @@ fn a_reload_waits_for_the_store_so_that_its_filters_hold_from_the_first_event_on
     engine.wait_for("reload rejected, generation 1 keeps running: the store cannot be written");
     let (_, ready) = engine.ask("GET", "/readyz", b"");
     let ready = String::from_utf8_lossy(&ready).into_owned();
-    assert!(ready.contains("the file is tried again by itself"), "{ready}");
+    assert!(ready.contains("the file is tried again automatically"), "{ready}");
     other.execute_batch("ROLLBACK").expect("it ends");
     engine.wait_for("reloaded: ");
     assert_eq!(engine.post(&event("first", 7)).0, 202);

@@ -176,7 +176,8 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
 
 /// A file of tests is only an example where its tests pass.
 fn runs_its_tests(name: &str, block: &str) {
-    if !block.contains("\ntest \"") {
+    // What the page of a code shows may be a test that fails.
+    if !block.contains("\ntest \"") || name.starts_with("docs/codes/") {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");

@@ -273,7 +273,8 @@ fn fields(sites: &[ExprSite<'_>], set: SetFields, diagnostics: &mut Diagnostics)
 fn report_subjects(mut reads: Vec<Span>, diagnostics: &mut Diagnostics) {
     reads.sort_by_key(|read| read.start);
     let mut reads = reads.into_iter();
-    let Some(first) = reads.next() else { return };
+    // A `map` with a mistake may be the one that sets it.
+    let Some(first) = reads.next().filter(|_| !diagnostics.has_errors()) else { return };
     let found = diagnostics.push(Rule::NoEffect, "`event.subject` is always empty");
     found.at(first, "no source sets it");
     for read in reads.take(SHOWN_MAX) {
