@@ -447,7 +447,7 @@ fn a_reload_is_seen_and_so_is_a_file_that_does_not_run() {
     std::fs::write(&site.file, changed.replace("retention", "retenshun")).expect("it is written");
     site.browser.until_shown(&[
         "the file on disk is not valid",
-        "is not valid since",
+        "could not be applied since",
         "generation 2 keeps running",
         "did you mean `retention`?",
     ]);
@@ -487,7 +487,7 @@ enrich http weather {{ get (env)"NO_SUCH_VARIABLE" optional=#true }}
     site.browser.until(&format!("{}.includes('1 · 0.0/s')", box_of("journal")));
     site.browser.click("[data-part=bell] text", "notify webhook bell");
     site.browser.until_shown(&["notify bell", "degraded"]);
-    site.shows("problems", &["Open breakers", "bell: open", "Not well"]);
+    site.shows("problems", &["Open breakers", "bell: open", "Degraded or failed"]);
     site.shows("notifications", &["via fallback chat"]);
     site.end();
 }
