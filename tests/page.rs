@@ -140,7 +140,7 @@ fn each_part_of_the_page_shows_what_there_is() {
     site.browser.click("button", "Send a test");
     site.browser.until_shown(&["Sent to desk."]);
     site.shows("storage", &["too few events", "normal\t2", "1000d", "at most 10000"]);
-    site.shows("config", &["Generation 1 runs", "there is only one", "notify file desk"]);
+    site.shows("config", &["Generation 1 runs", "There is only one generation", "notify file desk"]);
     site.open("event/unknown");
     site.browser.until_shown(&["This failed", "event not found"]);
     site.shows("nonsense", &["Nothing here"]);
