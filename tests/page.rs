@@ -140,7 +140,10 @@ fn each_part_of_the_page_shows_what_there_is() {
     site.browser.click("button", "Send a test");
     site.browser.until_shown(&["Sent to desk."]);
     site.shows("storage", &["too few events", "normal\t2", "1000d", "at most 10000"]);
-    site.shows("config", &["Generation 1 runs", "There is only one generation", "notify file desk"]);
+    site.shows(
+        "config",
+        &["Generation 1 runs", "There is only one generation", "notify file desk"],
+    );
     site.open("event/unknown");
     site.browser.until_shown(&["This failed", "event not found"]);
     site.shows("nonsense", &["Nothing here"]);
@@ -349,7 +352,7 @@ fn nothing_keeps_anybody_from_reading_it() {
 fn somebody_signs_in_stays_signed_in_and_signs_out() {
     let Some(mut site) = Site::guarded() else { return };
     site.open("live");
-    site.browser.until_shown(&["This engine asks for a token", "signed out"]);
+    site.browser.until_shown(&["This engine requires a token", "signed out"]);
     assert!(!site.browser.text().contains("home"), "it is told nothing");
     site.browser.fill("#token", "wrong");
     site.browser.press("Enter");
@@ -378,10 +381,10 @@ fn somebody_signs_in_stays_signed_in_and_signs_out() {
     site.browser.click("nav a", "Live");
     site.browser.until_shown(&["1 shown"]);
     site.browser.click("header button", "Sign out");
-    site.browser.until_shown(&["This engine asks for a token"]);
+    site.browser.until_shown(&["This engine requires a token"]);
     assert!(!site.browser.text().contains("You are signed out"));
     site.open("charts");
-    site.browser.until_shown(&["This engine asks for a token"]);
+    site.browser.until_shown(&["This engine requires a token"]);
     site.end();
 }
 
