@@ -397,7 +397,7 @@ mod tests {
             OpenedFiles::new(PipelinePath::of(&folder.path().join("a.kdl"), None, None));
         assert_eq!(files.read("ring.json").expect("it is read").text, "{}");
         std::fs::write(folder.path().join("nan.csv"), [0xFF, 0xFE]).expect("it is written");
-        assert!(!files.read("nan.csv").expect_err("it is no text").is_missing);
+        assert!(!files.read("nan.csv").expect_err("it is not text").is_missing);
         assert!(files.read("nam.csv").expect_err("it is not there").is_missing);
     }
 

@@ -17,6 +17,7 @@ pub use manners::{
 };
 pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;
+pub(crate) use read::reads_of;
 
 use kernel::choice;
 use kernel::event::Priority;

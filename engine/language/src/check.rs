@@ -8,6 +8,7 @@ mod secrets;
 mod units;
 mod unknown;
 
+pub use foreign_syntax::is_printed_quote;
 pub use scalars::{as_name, is_name, is_socket, other_level};
 
 use super::offsets::{entry_span, is_bare, name_span, value_span};

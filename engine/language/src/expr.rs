@@ -36,7 +36,7 @@ pub use infer::Declared;
 pub use lex::is_escape;
 pub(crate) use lex::quoted_length;
 pub use problem::{ExprProblem, ProblemKind};
-pub use quotes::{expression_in_quotes, template_in_quotes};
+pub use quotes::{expression_in_quotes, quotes_inside, template_in_quotes};
 pub use schema::of_schema;
 pub use template::Template;
 pub use type_env::{EventType, EventTypes, ExprFinding, NotYetSet, TypeEnv, TypedExpr, union};

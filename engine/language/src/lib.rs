@@ -23,7 +23,7 @@ mod words;
 
 pub use check::{
     Kinds, MeantWords, NodeRole, as_name, check, check_file, child_groups, correct, is_name,
-    is_socket, other_level, usage,
+    is_printed_quote, is_socket, other_level, usage,
 };
 pub use describe::write_bytes;
 pub use fields::{Context, Fields, FileFault, Files, FilledFields, PathEntry, Scalar};

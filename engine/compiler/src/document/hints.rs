@@ -8,9 +8,9 @@ use super::blocks;
 use super::lex::{Kind, LexToken, Lexer};
 use super::parse::{self, FaultKind};
 use super::recovery::{Meant, Mended};
-use super::words;
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Edit, Rule};
+use language::is_printed_quote;
 use statement_hints::Statement;
 use std::collections::BTreeSet;
 
@@ -84,7 +84,7 @@ fn with_quotes(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
         let quote = text[start..]
             .chars()
             .next()
-            .filter(|letter| *letter == '\'' || words::is_quote(*letter));
+            .filter(|letter| *letter == '\'' || is_printed_quote(*letter));
         let Some(quote) = quote.filter(|_| is_begin) else {
             joined.push(token);
             continue;
@@ -129,7 +129,7 @@ fn with_quotes(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
 fn end_of_quotes(line: &str, quote: char) -> Option<usize> {
     let mut letters = line.char_indices().skip(1).peekable();
     while let Some((at, it)) = letters.next() {
-        let is_quote = if quote == '\'' { it == '\'' } else { words::is_quote(it) || it == '"' };
+        let is_quote = if quote == '\'' { it == '\'' } else { is_printed_quote(it) || it == '"' };
         let ends = |next: char| next.is_whitespace() || matches!(next, ';' | '}' | '{');
         if is_quote && letters.peek().is_none_or(|next| ends(next.1)) {
             return Some(at + it.len_utf8());

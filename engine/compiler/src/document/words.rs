@@ -46,11 +46,6 @@ pub(super) fn is_plain(word: &str) -> bool {
         && keyword(word).is_none()
 }
 
-/// Whether this is a quotation mark of printed text, or a backtick.
-pub(super) fn is_quote(it: char) -> bool {
-    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›' | '`')
-}
-
 /// What the word would be in quotes.
 pub(super) fn meant(word: &str) -> &'static str {
     let is_date = word.len() >= 8 && word.matches('-').count() == 2;

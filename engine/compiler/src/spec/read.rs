@@ -100,7 +100,7 @@ fn mark_waiting(
 }
 
 /// The paths that an expression or template reads.
-fn reads_of(site: &ExprSite<'_>) -> Vec<PathRead> {
+pub(crate) fn reads_of(site: &ExprSite<'_>) -> Vec<PathRead> {
     let reads = match (site.ty, site.ty.template_roots()) {
         (ValueKind::Expr(roots), _) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
         (_, Some(roots)) => Template::parse(site.text, roots).ok().map(|it| it.reads()),

@@ -2,7 +2,7 @@
 //!
 //! Accepted means that it has an effect; what has none is usually a slip, or left over.
 
-use crate::spec::{Enrichment, Name, OnUnknownType, Spec};
+use crate::spec::{Enrichment, Name, OnUnknownType, Spec, reads_of};
 use kdl::{KdlDocument, KdlNode};
 use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
@@ -237,8 +237,6 @@ fn emits(nodes: &[KdlNode]) -> bool {
 fn fields(sites: &[ExprSite<'_>], set: SetFields, diagnostics: &mut Diagnostics) {
     let mut subjects = Vec::new();
     for site in sites {
-        let reads = super::expr(site).map(|expr| expr.reads());
-        let reads = reads.or_else(|| super::template(site).map(|template| template.reads()));
         let is_unset = |it: &PathRead| {
             let name = it.path.first().map_or("", String::as_str);
             let is_unset = match name {
@@ -249,7 +247,7 @@ fn fields(sites: &[ExprSite<'_>], set: SetFields, diagnostics: &mut Diagnostics)
             };
             it.root == Root::Event && is_unset
         };
-        for read in reads.into_iter().flatten().filter(is_unset) {
+        for read in reads_of(site).into_iter().filter(is_unset) {
             let span = site.part(read.span);
             let help = match read.path[0].as_str() {
                 "subject" => {

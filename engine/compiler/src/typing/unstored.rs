@@ -1,19 +1,13 @@
 //! `event.seq` where the event is not stored yet: the number is given with the commit.
 
-use super::{expr, template};
-use crate::spec::{Passing, Watcher};
+use crate::spec::{Passing, Watcher, reads_of};
 use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{PathRead, Root};
 
 pub(super) fn check(sites: &[ExprSite<'_>], diagnostics: &mut Diagnostics) {
     for site in sites.iter().filter(|site| is_before(site)) {
-        let reads = match (expr(site), template(site)) {
-            (Some(expr), _) => expr.reads(),
-            (_, Some(template)) => template.reads(),
-            _ => continue,
-        };
-        for read in reads.into_iter().filter(is_number) {
+        for read in reads_of(site).into_iter().filter(is_number) {
             diagnostics
                 .push(
                     Rule::NotYetThere,

@@ -6,7 +6,7 @@ use super::super::table::{Arity, NodeRow, ValueKind};
 use super::super::value::{bytes_of, duration_of, number};
 use super::units::{meant_duration, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
-use crate::expr::expression_in_quotes;
+use crate::expr::{expression_in_quotes, quotes_inside};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
 /// Reports the first habit in a node's arguments. What stands behind it is not looked at.
@@ -66,7 +66,7 @@ fn unquoted(
             let found = diagnostics
                 .push(Rule::UnquotedExpression, "an expression must be one quoted string")
                 .at(span.clone(), "quote from here to the end of the line")
-                .help(format!("write `{name}{before} {quoted}`{}", inside(&quoted)));
+                .help(format!("write `{name}{before} {quoted}`{}", quotes_inside(&quoted)));
             if is_sure {
                 found.fix(span, quoted);
             }
@@ -90,11 +90,6 @@ fn unquoted(
         _ => return false,
     }
     true
-}
-
-/// What to say of the quotes inside of an expression.
-fn inside(quoted: &str) -> &'static str {
-    if quoted.starts_with('#') { "" } else { ": single quotes inside" }
 }
 
 /// `cooldown 5 min`.
@@ -170,7 +165,7 @@ pub(super) fn open_expression(
     let text = &diagnostics.source().text;
     let before = text.get(start..span.start).unwrap_or_default();
     let (quoted, is_sure) = expression_in_quotes(text.get(span.clone()).unwrap_or_default());
-    let help = format!("write `{} {before}{quoted}`{}", row.name, inside(&quoted));
+    let help = format!("write `{} {before}{quoted}`{}", row.name, quotes_inside(&quoted));
     let is_last = first + 1 + rest.len() == entries.len();
     let found = diagnostics
         .push(Rule::UnquotedExpression, "an expression must be one quoted string")
@@ -247,7 +242,8 @@ fn end_in_comment(diagnostics: &Diagnostics, start: usize) -> Option<usize> {
     line[end..].chars().next().is_none_or(ends).then_some(start + end)
 }
 
-fn is_printed_quote(it: char) -> bool {
+/// Whether this is a quotation mark of printed text, or a backtick.
+pub fn is_printed_quote(it: char) -> bool {
     matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›' | '`')
 }
 

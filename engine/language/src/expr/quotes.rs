@@ -9,7 +9,12 @@ pub fn expression_in_quotes(written: &str) -> (String, bool) {
     in_quotes(written, &reads)
 }
 
-/// The same for a template.
+/// What a help says of the quotes inside of such an expression.
+pub fn quotes_inside(quoted: &str) -> &'static str {
+    if quoted.starts_with('#') { "" } else { ": single quotes inside" }
+}
+
+/// As [`expression_in_quotes`], for a template.
 pub fn template_in_quotes(written: &str) -> (String, bool) {
     let reads = |text: &str| Template::parse(text, Roots::NOTIFICATION).err();
     in_quotes(written, &reads)

@@ -6,7 +6,8 @@ use super::super::words;
 use super::phrase;
 use language::NodeRole;
 use language::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
-use language::expr::expression_in_quotes;
+use language::expr::{expression_in_quotes, quotes_inside};
+use language::is_printed_quote;
 use std::ops::Range;
 
 pub(super) struct Statement<'a> {
@@ -248,14 +249,13 @@ impl<'a> Statement<'a> {
     fn expression(&mut self) -> bool {
         let Some(start) = phrase::expression(self.text, self.tokens) else { return false };
         let start = self.behind_properties(start);
-        if self.word(start).starts_with(words::is_quote) {
+        if self.word(start).starts_with(is_printed_quote) {
             return self.printed_quotes(start);
         }
         let span = self.tail(start);
         let written = &self.text[span.clone()];
         let (quoted, is_sure) = expression_in_quotes(written);
-        let inside = if quoted.starts_with('#') { "" } else { ": single quotes inside" };
-        let help = format!("write `{}`{inside}", self.shown(start, &quoted));
+        let help = format!("write `{}`{}", self.shown(start, &quoted), quotes_inside(&quoted));
         let label = if written.starts_with('"') {
             "the second double quote ends it"
         } else {
@@ -341,7 +341,7 @@ impl<'a> Statement<'a> {
             }
             Kind::Raw => return self.behind_text(index),
             Kind::Template if word.starts_with('\'') => return self.single_quotes(index),
-            Kind::Template if word.starts_with(words::is_quote) => {
+            Kind::Template if word.starts_with(is_printed_quote) => {
                 return self.printed_quotes(index);
             }
             Kind::Template => return self.template(index),
@@ -542,9 +542,7 @@ impl<'a> Statement<'a> {
             let message = "text with a `/` must be written in quotes";
             let is_sure = plain == word
                 && !self.is_glued(index)
-                && !word.contains(|letter: char| {
-                    letter == '\'' || letter == '`' || words::is_quote(letter)
-                });
+                && !word.contains(|letter: char| letter == '\'' || is_printed_quote(letter));
             let found = self
                 .report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
                 .help(help);
@@ -589,7 +587,7 @@ impl<'a> Statement<'a> {
         })
     }
 
-    /// Whether a node's own name stands there.
+    /// Whether the word is a node's own name.
     fn is_name(&self, index: usize) -> bool {
         const NAMED: &[&str] = &[
             "pipeline", "filter", "dedupe", "throttle", "changes", "window", "watch", "policy",

@@ -1,11 +1,11 @@
 //! Slips in strings: ends that are missing, escapes, what sticks to them.
 
 use super::super::lex::Kind;
-use super::super::words;
 use super::phrase;
 use super::statement_hints::Statement;
 use language::diagnostic::{Edit, Rule};
 use language::expr::template_in_quotes;
+use language::is_printed_quote;
 use std::ops::Range;
 
 impl Statement<'_> {
@@ -208,7 +208,7 @@ impl Statement<'_> {
         if word == "r" && matches!(next, Some(Kind::Text | Kind::Raw)) {
             return Some(self.first_version(index));
         }
-        if word.starts_with(words::is_quote) {
+        if word.starts_with(is_printed_quote) {
             return Some(self.printed_quotes(index));
         }
         // The text behind it begins with what was meant to end this one.
@@ -257,9 +257,9 @@ impl Statement<'_> {
         let start = self.tokens[index].span.start;
         let line = &self.text[self.tail(index)];
         let mut behind = line.char_indices().skip(1);
-        let end = behind.find(|it| words::is_quote(it.1) || it.1 == '"');
+        let end = behind.find(|it| is_printed_quote(it.1) || it.1 == '"');
         let end = end.map_or(line.len(), |it| it.0 + it.1.len_utf8());
-        let inner = line[..end].trim_matches(|it| words::is_quote(it) || it == '"').to_owned();
+        let inner = line[..end].trim_matches(|it| is_printed_quote(it) || it == '"').to_owned();
         let help = format!("write `{}`", self.shown(index, &format!("\"{inner}\"")));
         let is_whole = line[end..].chars().next().is_none_or(char::is_whitespace);
         let span = start..start + end;
