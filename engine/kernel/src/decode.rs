@@ -11,6 +11,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
+/// The byte order mark with which Windows programs begin UTF-8 text. It is no part of the text.
+pub const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The deepest nesting of a message.
 pub const DEPTH_MAX: usize = 64;
 /// Most values in a message.

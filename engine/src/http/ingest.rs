@@ -13,9 +13,9 @@ use crate::http::query;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{BodyContent, Reply};
-use crate::intake::{ITEMS_MAX, Rejection};
+use crate::intake::Rejection;
 use compiler::plan::{SourcePlan, Violation};
-use forms::{Messages, PostedForm};
+use forms::Messages;
 use futures_util::future::join_all;
 use kernel::decode;
 use kernel::event::Event;
@@ -89,13 +89,7 @@ pub(super) async fn answer(
         Coding::Gzip if !body.is_empty() => unpack::unpack(request, &body, most).await?,
         _ => body,
     };
-    let lines = match form {
-        PostedForm::Lines => {
-            forms::numbered_lines(&body).take(ITEMS_MAX).map(|line| line.0).collect()
-        }
-        _ => Vec::new(),
-    };
-    let messages = forms::messages(form, request.head(), body, &source.map)?;
+    let (messages, lines) = forms::messages(form, request.head(), body, &source.map)?;
     let messages = without_tokens(&route.credentials, messages, signed.is_some())?;
     if sender == SenderState::Unclear {
         request.seat().inspect(|seat: &&Seat| seat.vouch());

@@ -40,7 +40,7 @@ const UNTIL: PathParameter = one("until", "up to this time");
 const LIMIT: PathParameter = one("limit", "at most this many rows, 1 to 1000; default 100");
 const CURSOR: PathParameter = one("cursor", "the `next` of the previous page");
 
-const EVENTS: &[PathParameter] = &[
+pub(super) const EVENTS: &[PathParameter] = &[
     any_of("type", "only events of this type"),
     any_of("source", "only events from this source"),
     any_of("priority", "only events of this priority: low, normal, high or critical"),
@@ -68,14 +68,14 @@ pub(super) const STREAM: &[PathParameter] = &[
     one("last_event_id", "continue after the event with this number"),
 ];
 
-const SERIES: &[PathParameter] = &[
+pub(super) const SERIES: &[PathParameter] = &[
     one("bucket", "`1m` or `5m` (of the last 48 hours), `1h` or `1d`"),
     one("by", "type, source, priority, outcome or stage"),
     SINCE,
     UNTIL,
 ];
 
-const NOTIFICATIONS: &[PathParameter] = &[
+pub(super) const NOTIFICATIONS: &[PathParameter] = &[
     any_of("notifier", "only those of this notifier"),
     one("state", "pending, held, done, dead, parked or suppressed"),
     SINCE,
@@ -83,7 +83,7 @@ const NOTIFICATIONS: &[PathParameter] = &[
     CURSOR,
 ];
 
-const TAP: &[PathParameter] = &[
+pub(super) const TAP: &[PathParameter] = &[
     one("stage", "the name of the stage"),
     one("at", "`in`, before the stage, or `out`, after it; default `out`"),
 ];
@@ -275,7 +275,8 @@ pub(super) fn check_parameters(known: &[PathParameter], query: &str) -> Result<(
     Ok(())
 }
 
-fn unknown_parameter(name: &str, known: &[PathParameter]) -> String {
+/// What is said of a parameter that a path does not have.
+pub(super) fn unknown_parameter(name: &str, known: &[PathParameter]) -> String {
     let names: Vec<&str> = known.iter().map(|known| known.name).collect();
     match (nearest(name, names.iter().copied()), &*names) {
         (Some(meant), _) => format!("`{name}` is not a parameter; did you mean `{meant}`?"),

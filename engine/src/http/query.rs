@@ -15,6 +15,11 @@ pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
         .collect()
 }
 
+/// The first value of a name. What cannot be read has none: the row of the path has refused it.
+pub fn value(query: &str, name: &str) -> Option<String> {
+    pairs(query)?.into_iter().find(|pair| pair.0 == name).map(|pair| pair.1)
+}
+
 /// A part of a path without its percent-encoding; `None` when it is not encoded UTF-8.
 pub fn decoded(text: &str) -> Option<String> {
     String::from_utf8(percent_decode(text.as_bytes(), false)?).ok()

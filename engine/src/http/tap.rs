@@ -2,10 +2,10 @@
 
 use crate::engine::Engine;
 use crate::http::problem::ProblemDetails;
-use crate::http::query;
 use crate::http::timer::Timer;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{BodyContent, Feed, Reply};
+use crate::http::{paths, query};
 use crate::run::tap::{StageTap, TAPS_MAX, TapNews, TapSide, TappedEvent, missing};
 use kernel::env::Pending;
 use language::nearest;
@@ -33,11 +33,7 @@ impl TapRequest {
             match name.as_str() {
                 "stage" => stage = Some(value),
                 "at" => side = TapSide::parse(&value).ok_or("`at` must be in or out")?,
-                _ => {
-                    return Err(format!(
-                        "`{name}` is not a parameter; the parameters are stage and at"
-                    ));
-                }
+                _ => return Err(paths::unknown_parameter(&name, paths::TAP)),
             }
         }
         Ok(TapRequest { stage: stage.ok_or("`stage` is missing: the name of a stage")?, side })

@@ -23,13 +23,13 @@ pub struct AnswerCache {
 type FlightLock = smol::lock::Mutex<bool>;
 
 /// The right to ask a question, while others with the same one wait for the answer.
-pub struct Flight<'a> {
+pub struct CallFlight<'a> {
     cache: &'a AnswerCache,
     key: String,
     lock: Option<smol::lock::MutexGuardArc<bool>>,
 }
 
-impl Flight<'_> {
+impl CallFlight<'_> {
     /// The call has ended. Where it has brought no answer that is kept, those who wait for it ask
     /// as well, all at the same time: one after the other, each would wait for the timeouts of all
     /// before it.
@@ -44,7 +44,7 @@ impl Flight<'_> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for CallFlight<'_> {
     fn drop(&mut self) {
         self.lock = None;
         let mut flights = self.cache.flights();
@@ -99,11 +99,11 @@ impl AnswerCache {
     }
 
     /// Waits while another event asks the same. `None` where that has failed.
-    pub async fn join_flight(&self, key: &str) -> Option<Flight<'_>> {
+    pub async fn join_flight(&self, key: &str) -> Option<CallFlight<'_>> {
         let lock = self.flights().entry(key.to_owned()).or_default().clone();
         let lock = lock.lock_arc().await;
         let has_failed = *lock;
-        (!has_failed).then(|| Flight { cache: self, key: key.to_owned(), lock: Some(lock) })
+        (!has_failed).then(|| CallFlight { cache: self, key: key.to_owned(), lock: Some(lock) })
     }
 
     fn flights(&self) -> MutexGuard<'_, HashMap<String, Arc<FlightLock>>> {

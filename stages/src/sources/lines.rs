@@ -4,6 +4,7 @@ use crate::contract::{Brings, Message, TextBody};
 use crate::decode::{self, LineDecoder};
 use kernel::choice;
 use kernel::choice::Choice;
+use kernel::decode::UTF8_MARK;
 use language::expr::ValueType;
 use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind};
 use serde_json::Value;
@@ -164,9 +165,6 @@ impl Codec {
         Some(Message { body: bytes.to_vec(), decoded, ..Message::default() })
     }
 }
-
-/// The mark with which Windows programs begin UTF-8 text. It is no part of the text.
-pub(super) const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Whether text that begins so has two bytes a letter.
 pub(super) fn is_utf16(head: &[u8]) -> bool {

@@ -117,19 +117,15 @@ fn left_behind(path: &Path, letter: &LetterRow) -> String {
 /// The text of a file, or of standard input; the newline that editors add at its end is not part of
 /// it.
 fn read(path: &Path) -> Result<String, ClientFault> {
-    let (shown, mut text) = match path.as_os_str() == "-" {
-        true => ("standard input".to_owned(), String::new()),
-        false => (path.display().to_string(), String::new()),
-    };
+    let is_standard = path.as_os_str() == "-";
+    let shown = if is_standard { "standard input".to_owned() } else { path.display().to_string() };
     let cannot = |fault: std::io::Error| ClientFault::new(format!("cannot read {shown}: {fault}"));
-    let most = EDITED_MAX + 1;
-    match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(cannot)?,
-        false => {
-            let file = fs::File::open(path).map_err(cannot)?;
-            file.take(most).read_to_string(&mut text).map_err(cannot)?
-        }
+    let input: Box<dyn Read> = match is_standard {
+        true => Box::new(std::io::stdin().lock()),
+        false => Box::new(fs::File::open(path).map_err(cannot)?),
     };
+    let mut text = String::new();
+    input.take(EDITED_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
     if EDITED_MAX < text.len() as u64 {
         let told = format!("{shown} is longer than {EDITED_MAX} bytes; send it to its source");
         return Err(ClientFault::new(told));

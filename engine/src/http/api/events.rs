@@ -4,7 +4,7 @@ mod row_condition;
 
 use super::{Answer, PAGE_BYTES, failed, json_text, problem};
 use crate::http::app::App;
-use crate::http::query;
+use crate::http::{paths, query};
 use kernel::event::Priority;
 use kernel::time::Timestamp;
 use language::expr::Expr;
@@ -98,12 +98,7 @@ fn parameter(
                 Cursor::parse(&value).ok_or_else(|| wrong("the `next` of an earlier response"))?,
             );
         }
-        _ => {
-            return Err(format!(
-                "`{name}` is not a parameter of this list; the parameters are type, source, priority, \
-                 subject, correlation_id, since, until, where, q, order, count, limit and cursor"
-            ));
-        }
+        _ => return Err(paths::unknown_parameter(&name, paths::EVENTS)),
     }
     Ok(())
 }

@@ -28,11 +28,7 @@ pub(super) async fn event(request: Request<App>) -> Answer {
     let app = request.state();
     let id = request.param("id").unwrap_or_default();
     let id = query::decoded(id).unwrap_or_else(|| id.to_owned());
-    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
-    if let Some((name, _)) = pairs.iter().find(|pair| pair.0 != "source") {
-        return Ok(problem(400, &format!("`{name}` is not a parameter; the only one is source")));
-    }
-    let source = pairs.into_iter().find(|pair| pair.0 == "source").map(|pair| pair.1);
+    let source = query::value(request.url().query().unwrap_or_default(), "source");
     let generation = app.engine.generation();
     let own = generation.plan.sources.iter().map(|source| source.name.to_string()).collect();
     let pipeline = &generation.plan.name;

@@ -3,7 +3,7 @@
 use super::events::time;
 use super::{Answer, failed, json_text, pauses, problem};
 use crate::http::app::App;
-use crate::http::query;
+use crate::http::{paths, query};
 use crate::run::test_message::send_test_message;
 use compiler::plan::Plan;
 use kernel::time::Timestamp;
@@ -74,12 +74,7 @@ fn parameter(
                 .ok_or("`cursor` must be the `next` of an earlier response")?;
             asked.cursor = Some(cursor);
         }
-        _ => {
-            return Err(format!(
-                "`{name}` is not a parameter of this list; the parameters are notifier, state, since, \
-                 limit and cursor"
-            ));
-        }
+        _ => return Err(paths::unknown_parameter(name, paths::NOTIFICATIONS)),
     }
     Ok(())
 }

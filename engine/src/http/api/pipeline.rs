@@ -78,7 +78,7 @@ pub(super) async fn graph(request: Request<App>) -> Answer {
 pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
     let app = request.state();
     let text = match wanted_generation(request.url().query().unwrap_or_default()) {
-        Err(detail) => return Ok(problem(400, &detail)),
+        Err(detail) => return Ok(problem(400, detail)),
         Ok(None) => app.engine.generation().plan.effective.to_string(),
         Ok(Some(number)) => match app.status.file_of(number) {
             Some(text) => text.to_string(),
@@ -96,15 +96,9 @@ pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
     Ok(Response::builder(200).content_type("text/plain; charset=utf-8").body(text).build())
 }
 
-fn wanted_generation(text: &str) -> Result<Option<u64>, String> {
-    let mut wanted = None;
-    for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
-        if name != "generation" {
-            return Err(format!("`{name}` is not a parameter; the only one is generation"));
-        }
-        wanted = Some(value.parse().map_err(|_| "`generation` must be a whole number")?);
-    }
-    Ok(wanted)
+fn wanted_generation(text: &str) -> Result<Option<u64>, &'static str> {
+    let wanted = query::value(text, "generation").map(|number| number.parse());
+    wanted.transpose().map_err(|_| "`generation` must be a whole number")
 }
 
 /// Looks at the file on disk now, and says what that came to.

@@ -23,10 +23,7 @@ pub(super) async fn explain(request: Request<App>) -> Answer {
     let app = request.state();
     let id = request.param("id").unwrap_or_default();
     let id = query::decoded(id).unwrap_or_else(|| id.to_owned());
-    let source = match source_in(request.url().query().unwrap_or_default()) {
-        Ok(source) => source,
-        Err(detail) => return Ok(problem(400, &detail)),
-    };
+    let source = query::value(request.url().query().unwrap_or_default(), "source");
     let clock = app.engine.env.clock.clone();
     let look = move |reader: &Reader<'_>, view: &RetentionView<'_>| {
         reader.explain_retention(view, &clock, &id, source.as_deref())
@@ -36,17 +33,6 @@ pub(super) async fn explain(request: Request<App>) -> Answer {
         Ok(None) => Ok(problem(404, "no event with this id is stored")),
         Err(fault) => Ok(failed(&fault)),
     }
-}
-
-fn source_in(text: &str) -> Result<Option<String>, String> {
-    let mut source = None;
-    for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
-        match name.as_str() {
-            "source" => source = Some(value),
-            _ => return Err(format!("`{name}` is not a parameter; the only one is source")),
-        }
-    }
-    Ok(source)
 }
 
 /// Looks at the store with the rules that are in force now.

@@ -3,7 +3,7 @@
 use super::events::time;
 use super::{Answer, failed, json_text, problem};
 use crate::http::app::App;
-use crate::http::query;
+use crate::http::{paths, query};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::event::Globals;
@@ -92,9 +92,7 @@ fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
                 "bucket" => "`bucket` must be 1m, 5m, 1h or 1d".to_owned(),
                 "by" => "`by` must be type, source, priority, outcome or stage".to_owned(),
                 "since" | "until" => format!("`{name}` must be RFC 3339 or -1h"),
-                _ => format!(
-                    "`{name}` is not a parameter; the parameters are bucket, by, since and until"
-                ),
+                _ => paths::unknown_parameter(&name, paths::SERIES),
             });
         }
     }

@@ -8,16 +8,10 @@ use std::sync::atomic::Ordering;
 use tide::Request;
 
 /// How many days are asked for.
-fn days(text: &str) -> Result<u32, String> {
-    let mut days = 7;
-    for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
-        if name != "days" {
-            return Err(format!("`{name}` is not a parameter; the only one is days"));
-        }
-        let given = value.parse().ok().filter(|it| (1..=36_500).contains(it));
-        days = given.ok_or("`days` must be 1 to 36500")?;
-    }
-    Ok(days)
+fn days(text: &str) -> Result<u32, &'static str> {
+    let Some(given) = query::value(text, "days") else { return Ok(7) };
+    let days = given.parse().ok().filter(|it| (1..=36_500).contains(it));
+    days.ok_or("`days` must be 1 to 36500")
 }
 
 /// Totals of some days, with figures of the store and the streams.
@@ -25,7 +19,7 @@ pub(super) async fn stats(request: Request<App>) -> Answer {
     let app = request.state();
     let days = match days(request.url().query().unwrap_or_default()) {
         Ok(days) => days,
-        Err(detail) => return Ok(problem(400, &detail)),
+        Err(detail) => return Ok(problem(400, detail)),
     };
     let now = app.engine.env.clock.wall();
     app.engine.store.write_counts().await;

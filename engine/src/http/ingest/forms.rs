@@ -7,6 +7,7 @@ use crate::http::wire::head::{Framing, Head};
 use crate::http::wire::response::Reply;
 use crate::intake::ITEMS_MAX;
 use compiler::spec::Map;
+use kernel::decode::UTF8_MARK;
 use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -30,9 +31,6 @@ pub(crate) enum PostedForm {
     /// A CloudEvent whose attributes are headers.
     BinaryCloudEvent,
 }
-
-/// What some programs begin UTF-8 text with. It is no part of the text.
-const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The most fields of a form or a query.
 const FIELDS_MAX: usize = 1000;
@@ -124,31 +122,38 @@ fn unsupported(detail: String) -> Reply {
     ProblemDetails::new(415, detail).into()
 }
 
-/// The messages of a body, which is not compressed any more.
+/// The messages of a body, which is not compressed any more, and the lines in which they are where
+/// each is one of a body of lines.
 pub(crate) fn messages(
     form: PostedForm,
     head: &Head,
     body: Vec<u8>,
     map: &Map,
-) -> Result<Messages, ProblemDetails> {
+) -> Result<(Messages, Vec<usize>), ProblemDetails> {
+    let one = |message| (Messages::One(message), Vec::new());
+    let mut lines = Vec::new();
     let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
     let items = match form {
-        PostedForm::Nothing => return without_body(head, map).map(Messages::One),
-        PostedForm::BinaryCloudEvent => return cloud::structured(head, &body).map(Messages::One),
-        PostedForm::Fields => return form_message(&body).map(Messages::One),
-        PostedForm::Json if !is_array => return Ok(Messages::One(body)),
+        PostedForm::Nothing => return without_body(head, map).map(one),
+        PostedForm::BinaryCloudEvent => return cloud::structured(head, &body).map(one),
+        PostedForm::Fields => return form_message(&body).map(one),
+        PostedForm::Json if !is_array => return Ok(one(body)),
         PostedForm::Json => array(&body).map_err(|reason| ProblemDetails::new(400, reason))?,
-        PostedForm::Lines => lines(&body),
+        PostedForm::Lines => {
+            let items;
+            (lines, items) = numbered_lines(&body).take(ITEMS_MAX + 1).unzip();
+            items
+        }
         PostedForm::Text(text) => match texts(text, &body)? {
             Messages::Many(items) => items,
-            one => return Ok(one),
+            one => return Ok((one, lines)),
         },
     };
     if ITEMS_MAX < items.len() {
         let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
         return Err(ProblemDetails::new(413, detail));
     }
-    Ok(Messages::Many(items))
+    Ok((Messages::Many(items), lines))
 }
 
 /// A form as a message.
@@ -234,15 +239,11 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-/// The messages of a body with one a line; at most one more than may be.
-fn lines(body: &[u8]) -> Vec<Vec<u8>> {
-    numbered_lines(body).map(|it| it.1.to_vec()).take(ITEMS_MAX + 1).collect()
-}
-
 /// The lines that are messages, with their numbers from 1.
-pub(super) fn numbered_lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+fn numbered_lines(body: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.enumerate().map(|(at, line)| (at + 1, line)).filter(|it| !it.1.is_empty())
+    let numbered = lines.enumerate().filter(|line| !line.1.is_empty());
+    numbered.map(|(at, line)| (at + 1, line.to_vec()))
 }
 
 /// The messages of a text; one alone is answered as one, and there is at most one more than may be.

@@ -1,6 +1,6 @@
 //! What the first bytes of a file say about the rest.
 
-use crate::sources::lines::UTF8_MARK;
+use kernel::decode::UTF8_MARK;
 
 /// Magic bytes of compressed files.
 const COMPRESSED: &[&[u8]] = &[
